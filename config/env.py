@@ -1,0 +1,49 @@
+"""Reads settings from the environment; the only module that looks at os.environ."""
+
+import os
+from pathlib import Path
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+class BadSetting(Exception):
+    """An environment variable has a value that cannot be used."""
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable, or the content of the file that NAME_FILE names (for mounted secrets)."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        return Path(path).read_text().strip()
+    return os.environ.get(name, default).strip()
+
+
+def integer(name: str, default: int) -> int:
+    """Return the variable as an integer."""
+    value = text(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise BadSetting(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def decimal(name: str, default: float) -> float:
+    """Return the variable as a number."""
+    value = text(name, str(default))
+    try:
+        return float(value)
+    except ValueError:
+        raise BadSetting(f"{name} must be a number, not {value!r}.") from None
+
+
+def switch(name: str, default: bool) -> bool:
+    """Return the variable as a boolean: yes/no, true/false, 1/0, on/off."""
+    value = text(name, "yes" if default else "no").lower()
+    if value not in TRUE | FALSE:
+        raise BadSetting(f"{name} must be yes or no, not {value!r}.")
+    return value in TRUE
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return the variable as a list, split at commas and blanks."""
+    return text(name, default).replace(",", " ").split()

@@ -1,0 +1,186 @@
+"""Every setting, read once from the environment; `.env.example` lists what can be set."""
+
+import secrets
+from pathlib import Path
+
+import dj_database_url
+
+from config import env
+from config.storage import storages
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))  # everything a development site writes
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+# Site
+PRODUCTION = env.switch("PRODUCTION", False)
+DEBUG = env.switch("DEBUG", False)
+PORT = env.integer("PORT", 8000)
+PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")  # empty: links use the host of the request
+
+
+def secret_key() -> str:
+    """Return SECRET_KEY; in development make one up and keep it."""
+    if key := env.text("SECRET_KEY"):
+        return key
+    if PRODUCTION:
+        raise env.BadSetting("SECRET_KEY must be set in production (or SECRET_KEY_FILE).")
+    path = VAR_DIR / "secret_key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+SECRET_KEY = secret_key()
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "" if PRODUCTION else "*")
+if PRODUCTION and not (ALLOWED_HOSTS and PUBLIC_URL):
+    raise env.BadSetting("ALLOWED_HOSTS and PUBLIC_URL must be set in production.")
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+
+if PRODUCTION:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = env.switch("SSL_REDIRECT", True)
+    SECURE_HSTS_SECONDS = 31536000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
+    "django_rq",
+    "accounts",
+    "billing",
+    "generation",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # two start images of 20 MB as base64, and room to spare
+
+# Static files
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True  # no collectstatic step
+
+# API
+CORS_ALLOW_ALL_ORIGINS = True
+CORS_URLS_REGEX = r"^/(api|media)/"
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "key", "x-api-key", "idempotency-key"]
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Atelier",
+    "DESCRIPTION": "Images from images and words. Programs written for the Stable Diffusion API, V3, work unchanged.",
+    "VERSION": "3",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+V3_REAL_STATUS_CODES = env.switch("V3_REAL_STATUS_CODES", False)  # off: every V3 answer is 200, as the original's
+V3_INLINE_BASE64 = env.switch("V3_INLINE_BASE64", False)  # on: `base64: yes` answers strings, not links
+SYNC_WAIT_SECONDS = env.decimal("SYNC_WAIT_SECONDS", 25)
+FETCH_WAIT_SECONDS = env.decimal("FETCH_WAIT_SECONDS", 10)
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# Credits
+WELCOME_CREDITS = env.integer("WELCOME_CREDITS", 20)
+CREDIT_PIXEL_STEPS = env.integer("CREDIT_PIXEL_STEPS", 512 * 512 * 31)  # pixels × UNet steps that one credit buys
+
+# Database
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": dj_database_url.parse(env.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'atelier.sqlite3'}"))}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",  # writers queue up front instead of failing half-way
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+# Storage
+STORAGES = storages(env.text("STORAGE_URL"), VAR_DIR)
+MEDIA_URL = "/media/"
+
+
+# Queue
+def redis_url() -> str:
+    """Return REDIS_URL, or the address that the embedded server of `manage.py up` wrote down."""
+    note = VAR_DIR / "redis_url"
+    return env.text("REDIS_URL") or (note.read_text() if note.exists() else "redis://127.0.0.1:6379/0")
+
+
+REDIS_URL = redis_url()
+RQ_QUEUES = {
+    "gpu": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": -1, "DEFAULT_RESULT_TTL": 60, "SERIALIZER": "json"},
+    "fetch": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 120, "DEFAULT_RESULT_TTL": 60, "SERIALIZER": "json"},
+    "io": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 120, "DEFAULT_RESULT_TTL": 60, "SERIALIZER": "json"},
+}
+LEASE_SECONDS = env.decimal("LEASE_SECONDS", 30)  # a worker silent for longer has lost its generation
+SWEEP_SECONDS = env.integer("SWEEP_SECONDS", 5)
+MAX_ATTEMPTS = env.integer("MAX_ATTEMPTS", 3)
+STOP_GRACE_SECONDS = env.decimal("STOP_GRACE_SECONDS", 20)  # a stopping worker hands back what would take longer
+
+# Engine
+MODEL = env.text("MODEL", str(BASE_DIR / "generation" / "starter"))
+MODEL_REVISION = env.text("MODEL_REVISION") or None
+SCHEDULER = env.text("SCHEDULER") or None
+DEVICE = env.text("DEVICE", "auto")
+DTYPE = env.text("DTYPE", "auto")
+SAFETY_CHECKER = env.text("SAFETY_CHECKER", "opennsfw")
+
+# User-given URLs
+FETCH_ALLOWED_HOSTS = frozenset(env.words("FETCH_ALLOWED_HOSTS"))  # host:port let through though private
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,58 @@
+"""Turns STORAGE_URL into Django's STORAGES."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from config.env import BadSetting
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+def storages(storage_url: str, folder: Path) -> dict[str, Any]:
+    """Return STORAGES with `default` (results, public by unguessable name) and `inputs` (start images, private).
+
+    `storage_url` is empty for folders below `folder`, or
+    `s3://KEY:SECRET@HOST[:PORT]/BUCKET[?region=…&tls=no&public_url=https://…]`.
+
+    Raises:
+        BadSetting: the address cannot be used.
+    """
+    if storage_url:
+        default, inputs = s3(storage_url), s3(storage_url) | {"location": "inputs"}
+        backend = "storages.backends.s3.S3Storage"
+    else:
+        default = {"location": folder / "media", "base_url": "/media/", "allow_overwrite": True}
+        inputs = {"location": folder / "inputs", "base_url": None}
+        backend = "django.core.files.storage.FileSystemStorage"
+    return {
+        "default": {"BACKEND": backend, "OPTIONS": default},
+        "inputs": {"BACKEND": backend, "OPTIONS": inputs},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    }
+
+
+def s3(storage_url: str) -> dict[str, Any]:
+    """Return the options of django-storages' S3 backend for an `s3://` address."""
+    url = urlsplit(storage_url)
+    bucket = url.path.strip("/")
+    if url.scheme != "s3" or not url.hostname or not bucket:
+        raise BadSetting("STORAGE_URL must look like s3://KEY:SECRET@HOST[:PORT]/BUCKET.")
+    query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+    scheme = "http" if query.get("tls") == "no" else "https"
+    endpoint = f"{scheme}://{url.hostname}" + (f":{url.port}" if url.port else "")
+    options: dict[str, Any] = {
+        "bucket_name": bucket,
+        "endpoint_url": endpoint,
+        "access_key": unquote(url.username or ""),
+        "secret_key": unquote(url.password or ""),
+        "region_name": query.get("region", "us-east-1"),
+        "addressing_style": "path",
+        "file_overwrite": True,
+        "querystring_auth": False,  # clients drop the query string: the path alone must fetch the image
+        "object_parameters": {"CacheControl": IMMUTABLE},
+    }
+    if "public_url" in query:
+        public = urlsplit(query["public_url"])
+        options |= {"custom_domain": public.netloc + public.path.rstrip("/"), "url_protocol": f"{public.scheme}:"}
+    return options
