@@ -1,0 +1,87 @@
+"""Accounts for staff."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.models import ApiKey, Plan, User
+
+
+class NewUser(AdminUserCreationForm):
+    """Creates an account from an e-mail address."""
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+class KeyInline(admin.TabularInline):
+    model = ApiKey
+    fields = readonly_fields = ("name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    add_form = NewUser
+    ordering = ("-id",)
+    list_display = ("email", "plan", "is_active", "is_staff", "joined_at")
+    list_filter = ("plan", "is_active", "is_staff")
+    search_fields = ("email",)
+    fieldsets = (
+        (None, {"fields": ("email", "password", "plan", "joined_at", "last_login")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+    )
+    readonly_fields = ("joined_at", "last_login")
+    add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
+    inlines = (KeyInline,)
+
+
+@admin.register(Plan)
+class PlanAdmin(admin.ModelAdmin):
+    list_display = ("name", "largest_side_pixels", "requests_per_minute", "images_per_month")
+
+
+class KeyForm(forms.ModelForm):
+    class Meta:
+        model = ApiKey
+        fields = ("user", "name", "expires_at")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):
+    """Keys are made and revoked, never deleted; the secret is shown once, in the message after saving."""
+
+    form = KeyForm
+    list_display = ("name", "user", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "last_four")
+    actions = ("revoke",)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if not change:
+            made, secret = ApiKey.create(obj.user, obj.name)
+            made.expires_at = obj.expires_at
+            obj.__dict__.update(made.__dict__)
+            messages.warning(request, f"The new key, shown only now: {secret}")
+        super().save_model(request, obj, form, change)
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: Any) -> None:
+        revoked = keys.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"{revoked} keys were revoked.")
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False

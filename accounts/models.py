@@ -1,0 +1,110 @@
+"""Who is asking: users, their API keys, and the plan that limits them."""
+
+import base64
+import hashlib
+import secrets
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+KEY_PREFIX = "sk_"
+
+
+class Plan(models.Model):
+    """What an account may ask for; an empty limit means no limit."""
+
+    name = models.CharField(max_length=50, unique=True)
+    largest_side_pixels = models.PositiveIntegerField(default=1024)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    images_per_month = models.PositiveIntegerField(null=True, blank=True)  # calendar month, UTC
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Users(BaseUserManager["User"]):
+    """Creates users; addresses are kept in lower case, so that one person has one account."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").strip().lower())
+
+
+def new_webhook_secret() -> str:
+    """Return a secret in the form of Standard Webhooks: `whsec_` and 24 random bytes as base64."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A customer or a member of staff; logs in with an e-mail address."""
+
+    email = models.EmailField(unique=True)
+    plan = models.ForeignKey(Plan, null=True, blank=True, on_delete=models.PROTECT)  # none: no limits
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    webhook_secret = models.CharField(max_length=60, default=new_webhook_secret, editable=False)  # Standard Webhooks
+    joined_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[Users] = Users()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="one_account_per_email")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+def digest(secret: str) -> str:
+    """Return the form in which a key is stored; a plain hash will do, since keys carry 256 random bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class ApiKey(models.Model):
+    """A key for the API; the secret itself is shown once and never stored, and the row is never deleted."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the secret, hexadecimal
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} (…{self.last_four})"
+
+    @classmethod
+    def create(cls, user: User, name: str) -> tuple["ApiKey", str]:
+        """Make a key and return it with its secret, which can't be had again."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        return cls.objects.create(user=user, name=name, digest=digest(secret), last_four=secret[-4:]), secret
+
+
+class Usage(models.Model):
+    """How much an account used in one period; written only by accounts/quotas.py."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    period = models.CharField(max_length=20)  # "2026-11" or "2026-11-23T09:52", UTC
+    count = models.PositiveIntegerField(default=0)  # images a month, requests a minute
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "period"], name="one_usage_per_period")]
+        verbose_name_plural = "usage"
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.count} in {self.period}"
