@@ -1,0 +1,193 @@
+"""Images that users give us and images we give back: checked before they are decoded, decoded into one plain form."""
+
+import base64
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import ExifTags, Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from generation.params import MODES_WITH_IMAGE, Params
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 20 * 2**20
+PARAMETERS_CHUNK = "parameters"  # the field's own text, read by other programs
+JSON_CHUNK = "atelier"  # the same and more, read by us
+# At 1024×1024 a third of the default level's time, for files a sixth larger: somebody waits for the image.
+COMPRESS_LEVEL = 1
+# What to do so that an image with this EXIF orientation stands upright. Not ImageOps.exif_transpose: it also writes the
+# EXIF data anew, and fails on what some cameras put there.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnusableImage(Exception):
+    """The image can't be used; the message tells its owner why."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says about itself; nothing was decoded."""
+
+    format: str  # one of FORMATS
+    width: int  # as stored, before EXIF turns it
+    height: int
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read format and size, without the cost and the risk of decoding.
+
+    Raises:
+        UnusableImage: no image of a known format, or more than `max_pixels`.
+    """
+    with _open(data, max_pixels) as image:
+        # A photo with a second one inside (MPO, as some phones make) is a JPEG to everybody else.
+        return Header("JPEG" if image.format == "MPO" else str(image.format), image.width, image.height)
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the first frame into an upright RGB image; what is transparent becomes white. Colour profiles are ignored.
+
+    Raises:
+        UnusableImage: as `read_header`, and when the data is damaged.
+    """
+    return _decode(data, max_pixels, "white", "RGB")
+
+
+def decode_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a mask into an upright grey image: white is repainted, black and what is transparent is kept.
+
+    Raises:
+        UnusableImage: as `decode`.
+    """
+    return _decode(data, max_pixels, "black", "L")
+
+
+def cover(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Scale `image` until it covers width × height, without distorting it, and cut off evenly what stands out."""
+    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+
+
+def blank(width: int, height: int) -> Image.Image:
+    """Return the black image that replaces one that may not be shown."""
+    return Image.new("RGB", (width, height))
+
+
+def is_url(text: str) -> bool:
+    """Tell whether an image field holds a link, rather than the image itself."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def from_text(text: str, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a base64 `data:` URL or of bare base64: either alphabet, padded or not, on one line or many.
+
+    A space counts as the "+" that a form turned into it.
+
+    Raises:
+        UnusableImage: it is neither, or larger than `max_bytes`; the bytes may still be no image.
+    """
+    if text[:5].lower() == "data:":
+        media_type, _, text = text.partition(",")
+        if not media_type.lower().endswith(";base64"):
+            raise UnusableImage("A data: URL of an image must be base64 (data:image/png;base64,…).")
+    text = text.translate(str.maketrans("-_ ", "+/+", "\r\n\t")).rstrip("=")
+    if len(text) * 3 // 4 > max_bytes:
+        raise UnusableImage(f"The image is larger than {max_bytes / 2**20:g} MB.")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as malformed:
+        raise UnusableImage("The image must be an http(s) link, a data: URL or base64.") from malformed
+    if not data:
+        raise UnusableImage("The image is empty.")
+    return data
+
+
+def encode_png(image: Image.Image, parameters: str, metadata: dict[str, Any]) -> bytes:
+    """Return a PNG that carries how it was made: `parameters` for people and other programs, `metadata` for us."""
+    chunks = PngInfo()
+    chunks.add_text(PARAMETERS_CHUNK, parameters)
+    chunks.add_text(JSON_CHUNK, json.dumps(metadata))
+    file = BytesIO()
+    image.save(file, "PNG", pnginfo=chunks, compress_level=COMPRESS_LEVEL)
+    return file.getvalue()
+
+
+def read_parameters(png: bytes) -> dict[str, Any] | None:
+    """Return the `metadata` that `encode_png` put into an image, or None when there is none to be read."""
+    try:
+        with _open(png, MAX_PIXELS) as image:
+            metadata = json.loads(image.info.get(JSON_CHUNK, "null"))
+    except (UnusableImage, ValueError, TypeError):
+        return None
+    return metadata if isinstance(metadata, dict) else None
+
+
+def parameters_text(params: Params, *, seed: int, sampler: str, model: str) -> str:
+    """Write how one image was made, the way the field's programs read it back.
+
+    Source: AUTOMATIC1111 stable-diffusion-webui, modules/processing.py `create_infotext`.
+    """
+    settings: dict[str, str | int | float] = {
+        "Steps": params.num_inference_steps,
+        "Sampler": sampler,
+        "CFG scale": f"{params.guidance_scale:g}",
+        "Seed": seed,
+        "Size": f"{params.width}x{params.height}",
+        "Model": model,
+    }
+    if params.mode in MODES_WITH_IMAGE:
+        settings["Denoising strength"] = f"{params.strength:g}"
+    lines = [params.full_prompt]
+    if params.full_negative_prompt:
+        lines.append(f"Negative prompt: {params.full_negative_prompt}")
+    lines.append(", ".join(f"{name}: {_quote(str(value))}" for name, value in settings.items()))
+    return "\n".join(lines)
+
+
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ",:\n") else value
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
+        raise _too_many_pixels(max_pixels) from bomb
+    # Pillow's readers answer hostile bytes with OSError, SyntaxError, ValueError, struct.error, EOFError and others.
+    except Exception as failure:
+        names = "PNG, JPEG, WebP, GIF, BMP or AVIF"
+        raise UnusableImage(f"The file is not an image that can be read; send {names}.") from failure
+    if image.width * image.height > max_pixels:
+        raise _too_many_pixels(max_pixels)
+    return image
+
+
+def _too_many_pixels(max_pixels: int) -> UnusableImage:
+    return UnusableImage(f"The image has more than {max_pixels / 1e6:g} million pixels; send a smaller one.")
+
+
+def _decode(data: bytes, max_pixels: int, background: str, mode: str) -> Image.Image:
+    image = _open(data, max_pixels)
+    try:
+        image.load()
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        if image.mode.startswith("I;16"):  # convert() would cut 16 bits off at 255 instead of scaling them
+            image = image.point(lambda value: value / 256).convert("L")
+            image.info.pop("transparency", None)  # still one of 65,536 greys
+        if image.has_transparency_data:
+            front = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", front.size, background), front)
+        image = image.convert(mode)
+        return image if turn is None else image.transpose(turn)
+    except Exception as failure:
+        raise UnusableImage("The image is damaged or incomplete.") from failure

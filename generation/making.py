@@ -1,0 +1,156 @@
+"""Makes the images of one generation: claim, open the start image, compute, store, publish.
+
+Runs in the gpu worker. Only the computing needs the accelerator; decoding comes before it and encoding after it.
+"""
+
+import logging
+import threading
+import time
+
+from django.conf import settings
+
+from generation import images, services, storage
+from generation.engine import Engine, ImageRequest, ImageResult
+from generation.heart import Heart
+from generation.models import Generation, Status
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 1.0  # how soon a cancel is noticed, and how fresh the progress is
+
+
+class LeaseLost(Exception):
+    """The claim is gone: canceled, or taken back because this worker was silent for too long."""
+
+
+class Stopping(Exception):
+    """The worker must stop and the generation would take longer than the grace it was given."""
+
+
+class StorageFailed(Exception):
+    """The images could not be stored; another attempt may find the storage well again."""
+
+
+class Lease:
+    """A claim that renews itself from a thread, and interrupts the computing when it may not go on."""
+
+    def __init__(self, generation: Generation, stopping: threading.Event) -> None:
+        self.generation, self.stopping = generation, stopping
+        self.step, self.lost = 0, False
+        self.stop_at = float("inf")  # monotonic seconds
+        self.heart = Heart(self.renew, min(RENEW_SECONDS, settings.LEASE_SECONDS / 3))
+
+    def renew(self) -> None:
+        if not services.renew(self.generation, self.step):
+            self.lost = True
+
+    def confirm(self) -> None:
+        """Renew now.
+
+        Raises:
+            LeaseLost
+        """
+        self.renew()
+        if self.lost:
+            raise LeaseLost
+
+    def check(self) -> None:
+        """Raise when the work may not go on."""
+        if self.lost:
+            raise LeaseLost
+        if self.stopping.is_set():
+            self.stop_at = min(self.stop_at, time.monotonic() + settings.STOP_GRACE_SECONDS)
+            if time.monotonic() >= self.stop_at:
+                raise Stopping
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Note the progress, and end the computing by raising when it may not go on."""
+        self.step = step
+        self.check()
+
+
+def make(pk: int, engine: Engine, stopping: threading.Event) -> None:
+    """Take generation `pk` if it is still to be had, and end it: success, failed, or back in the queue."""
+    generation = services.claim(pk)
+    if generation is None:
+        return
+    started = time.monotonic()
+    lease = Lease(generation, stopping)
+    try:
+        with lease.heart:
+            result = engine.generate(read_request(generation), on_step=lease.on_step)
+            lease.confirm()  # nothing is published under a claim that was lost meanwhile
+            store(generation, result, engine)
+        seconds = time.monotonic() - started
+        revision = engine.revision or ""
+        if not services.succeed(generation, result.nsfw, seconds, engine.model_name, revision, engine.vae_name):
+            remove_canceled(generation)
+    except LeaseLost:
+        logger.info("%s was canceled or taken back; its work is dropped.", generation)
+    except Stopping:
+        services.hand_back(generation)
+    except images.UnusableImage as refusal:
+        services.fail(generation, str(refusal))
+    except StorageFailed:
+        logger.exception("Storing the images of %s failed.", generation)
+        services.retry(generation)
+    except Exception:  # the edge of the job: the credits go back, the details go to the log
+        logger.exception("%s failed.", generation)
+        services.fail(generation)
+
+
+def read_request(generation: Generation) -> ImageRequest:
+    """Return the engine's request, with the start image and the mask opened and cut to size.
+
+    Raises:
+        UnusableImage: what is stored is no image.
+    """
+    params = generation.parameters
+    size = (params.width, params.height)
+    init_image = mask_image = None
+    if generation.init_image_name:
+        init_image = images.cover(images.decode(storage.read_input(generation.init_image_name)), *size)
+    if generation.mask_image_name:
+        mask_image = images.cover(images.decode_mask(storage.read_input(generation.mask_image_name)), *size)
+    return ImageRequest(
+        mode=params.mode,
+        prompt=params.full_prompt,
+        negative_prompt=params.full_negative_prompt,
+        width=params.width,
+        height=params.height,
+        num_inference_steps=params.num_inference_steps,
+        guidance_scale=params.guidance_scale,
+        strength=params.strength,
+        seed=params.seed,
+        samples=params.samples,
+        init_image=init_image,
+        mask_image=mask_image,
+        safety_checker=params.safety_checker,
+    )
+
+
+def store(generation: Generation, result: ImageResult, engine: Engine) -> None:
+    """Encode and keep the images, each with the parameters that make it again.
+
+    Raises:
+        StorageFailed: some images may be there, some not; storing them again replaces them.
+    """
+    params = generation.parameters
+    for k, image in enumerate(result.images):
+        seed = result.seeds[k]
+        text = images.parameters_text(params, seed=seed, sampler=engine.scheduler_name, model=engine.model_name)
+        recipe = params.as_json() | {"seed": seed, "samples": 1, "model": engine.model_name}
+        png = images.encode_png(image, text, recipe)
+        try:
+            storage.save_image(generation, k, png, as_base64=params.base64)
+        except Exception as error:  # each storage library has errors of its own
+            raise StorageFailed from error
+
+
+def remove_canceled(generation: Generation) -> None:
+    """Remove the images of a generation that was canceled while they were stored.
+
+    Only then: the names of one that was taken back are in use by the next attempt.
+    """
+    if Generation.objects.filter(pk=generation.pk, status=Status.CANCELED).exists():
+        storage.delete_images(generation)

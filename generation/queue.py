@@ -1,0 +1,83 @@
+"""Tells Redis that there is work, or that some is done; the only module that talks to Redis.
+
+A message is only a nudge: the database row is the truth, so a message that is lost or doubled does no harm. Everything
+here is sent after the commit, and Redis being away is logged and mended by the clock's sweep.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache, partial
+
+import django_rq
+from django.conf import settings
+from django.db import transaction
+from redis import Redis, RedisError
+from rq import Queue, Worker
+
+from generation.models import Generation
+
+logger = logging.getLogger(__name__)
+
+ENDED = "atelier:ended"  # channel: the id of each generation that reached a final state
+TIMEOUT_SECONDS = 5
+
+
+@cache
+def redis() -> Redis:
+    """Return this process's connection pool."""
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
+
+
+def named(name: str) -> Queue:
+    """Return an RQ queue that is told at once: the functions here wait for the commit themselves."""
+    return django_rq.get_queue(name, connection=redis(), commit_mode="auto")
+
+
+def ring(generation: Generation, at_front: bool = False) -> None:
+    """Let a worker take the generation: a gpu worker, or first a fetch worker when links are to be fetched."""
+    name, job = ("gpu", "generate") if generation.inputs_ready else ("fetch", "fetch_inputs")
+    enqueue = partial(
+        named(name).enqueue,
+        f"generation.jobs.{job}",
+        generation.pk,
+        job_id=job_id(generation),
+        at_front=at_front,
+        failure_ttl=24 * 3600,
+    )
+    transaction.on_commit(partial(attempt, enqueue))
+
+
+def ring_webhook(delivery_pk: int) -> None:
+    """Let an io worker send a webhook now."""
+    enqueue = partial(named("io").enqueue, "generation.jobs.deliver_webhook", delivery_pk)
+    transaction.on_commit(partial(attempt, enqueue))
+
+
+def announce_end(generation: Generation) -> None:
+    """Wake the callers that wait for the generation."""
+    transaction.on_commit(partial(attempt, partial(redis().publish, ENDED, generation.pk)))
+
+
+def waiting_job_ids() -> set[str]:
+    """Return the ids of the jobs that wait in Redis for a gpu or fetch worker."""
+    return {job_id for name in ("gpu", "fetch") for job_id in named(name).get_job_ids()}
+
+
+def gpu_workers_alive() -> int:
+    try:
+        return Worker.count(connection=redis(), queue=named("gpu"))
+    except RedisError:
+        return 0
+
+
+def job_id(generation: Generation) -> str:
+    """Return the name of the RQ job that nudges a worker about this generation in its present state."""
+    step = "generate" if generation.inputs_ready else "fetch"
+    return f"{step}-{generation.pk}-{generation.attempt}"
+
+
+def attempt(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except RedisError as error:
+        logger.warning("Redis was not told (%s); the sweep will.", error)

@@ -1,0 +1,170 @@
+"""The life of a generation: submit, claim, renew, finish. The only module that changes a Generation's state.
+
+Every change of state is one conditional UPDATE, and what must go with it (credits, the webhook) is in the same
+transaction; Redis is told after the commit. A claim is a lease under an attempt number: whoever holds an old number
+can write nothing, so a worker that was given up and comes back late can neither publish nor charge.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from accounts import quotas
+from accounts.models import ApiKey
+from billing import ledger
+from generation import pricing, queue, webhooks
+from generation.models import LIVE, Generation, Status
+from generation.params import Inputs, Params
+
+TRY_AGAIN = "Failed, Try Again"
+
+
+@transaction.atomic
+def submit(
+    key: ApiKey, params: Params, inputs: Inputs, track_id: str | int | float | None = None, webhook_url: str = ""
+) -> Generation:
+    """Record the generation, hold its credits, count it and ring the queue, or do none of these.
+
+    Raises:
+        InsufficientCredits, RateLimited, QuotaExceeded: nothing was written.
+    """
+    generation = Generation.objects.create(
+        account=key.user,
+        api_key=key,
+        params=params.as_json(),
+        init_image_url=inputs.init_image_url,
+        init_image_name=inputs.init_image_name,
+        mask_image_url=inputs.mask_image_url,
+        mask_image_name=inputs.mask_image_name,
+        inputs_ready=inputs.ready,
+        track_id=track_id,
+        webhook_url=webhook_url,
+        held_credits=pricing.credits(params),
+    )
+    ledger.hold(key.user.pk, generation.held_credits, generation.cause)
+    quotas.admit(key.user, params.samples)
+    queue.ring(generation)
+    return generation
+
+
+def inputs_fetched(pk: int, init_image_name: str, mask_image_name: str) -> bool:
+    """Note where the fetched inputs are and let a gpu worker begin; False when the generation no longer waits."""
+    with transaction.atomic():
+        waiting = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=False)
+        won = waiting.update(
+            init_image_name=init_image_name,
+            mask_image_name=mask_image_name,
+            inputs_ready=True,
+            nudged_at=timezone.now(),
+        )
+        if won:
+            queue.ring(Generation.objects.get(pk=pk))
+    return bool(won)
+
+
+def claim(pk: int) -> Generation | None:
+    """Take a queued generation for this worker under a new attempt number, or None when there is nothing to take."""
+    now = timezone.now()
+    won = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=True).update(
+        status=Status.PROCESSING,
+        lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+        attempt=F("attempt") + 1,
+        started_at=now,
+        step=0,
+    )
+    return Generation.objects.get(pk=pk) if won else None
+
+
+def claimed(generation: Generation) -> QuerySet[Generation]:
+    """Return the row as long as this claim on it holds: what a worker may write to."""
+    return Generation.objects.filter(pk=generation.pk, status=Status.PROCESSING, attempt=generation.attempt)
+
+
+def renew(generation: Generation, step: int) -> bool:
+    """Prolong the claim and show the progress; False when it was lost (canceled, or taken back)."""
+    lease_until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+    return bool(claimed(generation).update(lease_until=lease_until, step=step))
+
+
+def hand_back(generation: Generation) -> bool:
+    """Return a claimed generation to the head of the queue, since this worker must stop; the attempt does not count."""
+    with transaction.atomic():
+        won = claimed(generation).update(status=Status.QUEUED, lease_until=None, nudged_at=timezone.now())
+        if won:
+            queue.ring(generation, at_front=True)
+    return bool(won)
+
+
+def succeed(
+    generation: Generation, nsfw: Sequence[bool], compute_seconds: float, model: str, model_revision: str, vae: str
+) -> bool:
+    """End a claimed generation whose images are stored: charge the images that were delivered and release the rest."""
+    delivered = sum(not hit for hit in nsfw)
+    charged_credits = pricing.image_credits(generation.parameters) * delivered
+    return end(
+        claimed(generation),
+        generation.pk,
+        status=Status.SUCCESS,
+        charged_credits=charged_credits,
+        nsfw=list(nsfw),
+        compute_seconds=compute_seconds,
+        model=model,
+        model_revision=model_revision,
+        vae=vae,
+    )
+
+
+def fail(generation: Generation, message: str = TRY_AGAIN) -> bool:
+    """End a claimed generation that can't be made; nothing is charged. `message` is shown to the caller."""
+    return end(claimed(generation), generation.pk, status=Status.FAILED, message=message)
+
+
+def refuse_inputs(pk: int, message: str) -> bool:
+    """End a queued generation whose start image can't be used; nothing is charged."""
+    waiting = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=False)
+    return end(waiting, pk, status=Status.FAILED, message=message)
+
+
+def cancel(pk: int) -> bool:
+    """End a generation that is not over yet; nothing is charged. A running worker notices and stops."""
+    return end(Generation.objects.filter(pk=pk, status__in=LIVE), pk, status=Status.CANCELED, message="Canceled")
+
+
+def retry(generation: Generation) -> bool:
+    """Queue a claimed generation again after a fault that may pass, or give it up after MAX_ATTEMPTS."""
+    return queue_again(claimed(generation), generation.pk, generation.attempt)
+
+
+def take_back(pk: int, attempt: int) -> bool:
+    """Queue again a generation whose worker went silent, or give it up after MAX_ATTEMPTS."""
+    lapsed = Generation.objects.filter(pk=pk, status=Status.PROCESSING, attempt=attempt, lease_until__lt=timezone.now())
+    return queue_again(lapsed, pk, attempt)
+
+
+def queue_again(rows: QuerySet[Generation], pk: int, attempt: int) -> bool:
+    if attempt >= settings.MAX_ATTEMPTS:
+        return end(rows, pk, status=Status.FAILED, message=TRY_AGAIN)
+    with transaction.atomic():
+        won = rows.update(status=Status.QUEUED, lease_until=None, nudged_at=timezone.now())
+        if won:
+            queue.ring(Generation.objects.get(pk=pk), at_front=True)
+    return bool(won)
+
+
+def end(rows: QuerySet[Generation], pk: int, **changes: Any) -> bool:
+    """Move the row into a final state if it is still among `rows`, with its credits and its webhook; tell whether."""
+    with transaction.atomic():
+        if not rows.update(finished_at=timezone.now(), lease_until=None, **changes):
+            return False
+        generation = Generation.objects.get(pk=pk)
+        ledger.settle(generation.cause, generation.charged_credits)
+        if generation.status != Status.SUCCESS:
+            quotas.give_back(generation.account_id, generation.params["samples"], generation.created_at)
+        webhooks.record(generation)
+        queue.announce_end(generation)
+    return True

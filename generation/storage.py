@@ -1,0 +1,70 @@
+"""Where images are kept: results in the default storage, start images in the private one."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage, storages
+
+from generation.models import Generation
+from generation.params import Inputs
+
+
+def save_input(data: bytes) -> str:
+    """Keep a start image as it was sent and return its name."""
+    return storages["inputs"].save(f"{uuid.uuid4()}", ContentFile(data))
+
+
+def read_input(name: str) -> bytes:
+    with storages["inputs"].open(name) as file:
+        return file.read()
+
+
+def save_image(generation: Generation, k: int, png: bytes, as_base64: bool) -> None:
+    """Store image `k`, and its base64 twin when asked for; storing it again replaces it."""
+    default_storage.save(generation.image_name(k), ContentFile(png))
+    if as_base64:
+        default_storage.save(base64_name(generation, k), ContentFile(base64.b64encode(png)))
+
+
+def read_base64(generation: Generation, k: int) -> str:
+    with default_storage.open(base64_name(generation, k)) as file:
+        return file.read().decode()
+
+
+def base64_name(generation: Generation, k: int) -> str:
+    return generation.image_name(k).removesuffix(".png") + ".base64"
+
+
+def url(generation: Generation, k: int, as_base64: bool) -> str:
+    """Return the link of image `k`; relative to the site when the storage is a folder."""
+    return default_storage.url(base64_name(generation, k) if as_base64 else generation.image_name(k))
+
+
+def delete_images(generation: Generation) -> None:
+    """Remove every image of the generation; missing ones are no error."""
+    for k in range(generation.params["samples"]):
+        default_storage.delete(generation.image_name(k))
+        default_storage.delete(base64_name(generation, k))
+
+
+@contextmanager
+def kept_inputs(init_image: str | bytes | None, mask_image: str | bytes | None) -> Iterator[Inputs]:
+    """Keep the images that came as bytes for the `with` block's work, and remove them again when it fails."""
+    names: list[str] = []
+
+    def keep(image: str | bytes | None) -> dict[str, str]:
+        if not isinstance(image, bytes):
+            return {"url": image or "", "name": ""}
+        names.append(save_input(image))
+        return {"url": "", "name": names[-1]}
+
+    try:
+        init, mask = keep(init_image), keep(mask_image)
+        yield Inputs(init["url"], init["name"], mask["url"], mask["name"])
+    except BaseException:
+        for name in names:
+            storages["inputs"].delete(name)
+        raise

@@ -1,0 +1,184 @@
+"""Request fields that read what V3 clients send: numbers as text, switches in any spelling, many words for nothing."""
+
+import math
+import re
+from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
+
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from generation import images
+
+NOTHING = {"", "null", "none"}
+YES, NO = {"yes", "true", "1", "on"}, {"no", "false", "0", "off"}
+LONGEST_LINK = 2048  # characters
+UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database or model takes them
+
+
+def is_nothing(value: Any) -> bool:
+    """Tell whether the value stands for "not given"."""
+    return value is None or value is empty or (isinstance(value, str) and value.strip().lower() in NOTHING)
+
+
+class V3Field(serializers.Field):
+    """Says what is wrong with a value in the dialect's words: "The init image field is required."."""
+
+    nothing: ClassVar[set[str]] = set()  # further texts that stand for "not given"
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if is_nothing(data) or (isinstance(data, str) and data.strip() in self.nothing):
+            if self.required:
+                self.refuse("field is required.")
+            return self.get_default_value()
+        return self.to_internal_value(data.strip() if isinstance(data, str) else data)
+
+    def get_default_value(self) -> Any:
+        return None if self.default is empty else self.default
+
+    def refuse(self, what: str) -> NoReturn:
+        raise serializers.ValidationError(f"The {str(self.field_name).replace('_', ' ')} {what}")
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class Number(V3Field):
+    """A number in a range, both ends included; mixed into the DRF field that describes it in OpenAPI."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = self.read(data)
+        low, high = self.min_value, self.max_value  # type: ignore[attr-defined]
+        if not low <= value <= high:
+            self.refuse(f"must be between {low} and {high}.")
+        return value
+
+    def read(self, data: Any) -> Any:
+        """Return the finite number that `data` is or spells."""
+        try:
+            value = float(data)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if isinstance(data, bool) or not math.isfinite(value):
+            self.refuse("must be a number.")
+        return value
+
+
+class Decimal(Number, serializers.FloatField):
+    """`7.5`, `"7.5"` or `10`."""
+
+
+class Integer(Number, serializers.IntegerField):
+    """`512` or `"512"`."""
+
+    multiple_of = 1
+
+    def read(self, data: Any) -> int:
+        value = super().read(data)
+        if value != int(value):
+            self.refuse("must be a whole number.")
+        return int(value)
+
+    def to_internal_value(self, data: Any) -> int:
+        value = super().to_internal_value(data)
+        if value % self.multiple_of:
+            self.refuse(f"must be a multiple of {self.multiple_of}.")
+        return value
+
+
+class Side(Integer):
+    """A side of the image in pixels; the account's plan can lower the maximum."""
+
+    multiple_of = 8
+
+    def to_internal_value(self, data: Any) -> int:
+        self.max_value = self.context["largest_side_pixels"]
+        return super().to_internal_value(data)
+
+
+class Seed(Integer):
+    """An unsigned 32-bit number, or nothing for a random one: the number 0 is a seed, the text "0" is nothing."""
+
+    nothing = {"0", "-1"}
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(None if data == -1 and not isinstance(data, bool) else data)
+
+
+class Switch(V3Field, serializers.BooleanField):
+    """yes/no, true/false, 1/0, on/off."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        word = str(data).lower() if isinstance(data, str | bool | int) else ""
+        if word not in YES | NO:
+            self.refuse("must be yes or no.")
+        return word in YES
+
+
+class Text(V3Field, serializers.CharField):
+    """A text that can be stored, up to `max_length` characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if isinstance(data, bool) or not isinstance(data, str | int | float):
+            self.refuse("must be a text.")
+        text = str(data)
+        if UNREADABLE.search(text):
+            self.refuse("contains characters that are not text.")
+        if self.max_length is not None and len(text) > self.max_length:
+            self.refuse(f"may not be longer than {self.max_length} characters.")
+        return text
+
+
+class Link(Text):
+    """An http(s) address; whether it may be called is decided where it is called."""
+
+    nothing = {"0"}
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not is_link(text):
+            self.refuse("must be an http or https address.")
+        return text
+
+
+class TrackId(V3Field, serializers.CharField):
+    """The caller's own text or number, given back with its JSON type."""
+
+    nothing = {"0"}
+
+    def to_internal_value(self, data: Any) -> str | int | float:
+        if isinstance(data, bool) or not isinstance(data, str | int | float):
+            self.refuse("must be a text or a number.")
+        if isinstance(data, str) and UNREADABLE.search(data):
+            self.refuse("contains characters that are not text.")
+        if isinstance(data, float) and not math.isfinite(data):
+            self.refuse("must be a text or a number.")
+        if len(str(data)) > 255:
+            self.refuse("may not be longer than 255 characters.")
+        return data
+
+
+class Image(V3Field, serializers.CharField):
+    """An image as a link, a `data:` URL or base64; becomes a link or the image's bytes."""
+
+    def to_internal_value(self, data: Any) -> str | bytes:
+        if not isinstance(data, str):
+            self.refuse("must be a link or base64 text.")
+        if images.is_url(data):
+            if UNREADABLE.search(data) or len(data) > LONGEST_LINK or not is_link(data):
+                self.refuse("must be an http or https address, a data: URL or base64 text.")
+            return str(data)
+        try:
+            content = images.from_text(data)
+            images.read_header(content)
+        except images.UnusableImage as refusal:
+            raise serializers.ValidationError(str(refusal)) from refusal
+        return content
+
+
+def is_link(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False

@@ -1,0 +1,116 @@
+"""The V3 dialect's answers about a generation, and its webhook bodies."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+
+from billing import ledger
+from generation import estimate, storage
+from generation.models import Generation, Status
+
+TIP = "Your image is processing in background, you can get this image using fetch API"
+JUST_QUEUED = "Try to fetch request after seconds estimated"
+STILL_RUNNING = "Request processing"
+
+
+def answer(generation: Generation, base_url: str, note: str = STILL_RUNNING) -> dict[str, Any]:
+    """Return the answer for the generation's present state; `base_url` has no slash at its end."""
+    if generation.status == Status.SUCCESS:
+        return success(generation, base_url)
+    if generation.is_final:
+        return failed(generation)
+    return processing(generation, base_url, note)
+
+
+def success(generation: Generation, base_url: str) -> dict[str, Any]:
+    return with_track_id(generation) | {
+        "status": "success",
+        "generationTime": round(generation.compute_seconds, 4),
+        "id": generation.pk,
+        "output": output(generation, base_url),
+        "nsfw_content_detected": generation.nsfw,
+        "credits_charged": generation.charged_credits,
+        "credits_remaining": ledger.balance(generation.account_id),
+        "meta": meta(generation),
+    }
+
+
+def processing(generation: Generation, base_url: str, note: str) -> dict[str, Any]:
+    return with_track_id(generation) | {
+        "status": "processing",
+        "tip": TIP,
+        "eta": round(estimate.eta_seconds(generation), 4),
+        "messege": note,  # (sic): clients read this spelling
+        "message": note,
+        "fetch_result": f"{base_url}/api/v3/fetch/{generation.pk}",
+        "id": generation.pk,
+        "output": [],
+        "future_links": links(generation, base_url),
+        "meta": meta(generation),
+    }
+
+
+def failed(generation: Generation) -> dict[str, Any]:
+    return with_track_id(generation) | {
+        "status": "failed",
+        "id": generation.pk,
+        "message": generation.message,
+        "output": [],
+    }
+
+
+def webhook_body(generation: Generation) -> bytes:
+    """Return the JSON that a caller's server is sent."""
+    body = answer(generation, settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}")
+    return json.dumps(body | {"track_id": generation.track_id}).encode()
+
+
+def with_track_id(generation: Generation) -> dict[str, Any]:
+    return {} if generation.track_id is None else {"track_id": generation.track_id}
+
+
+def output(generation: Generation, base_url: str) -> list[str]:
+    """Return a link for each image, or its base64 text where the site answers it inline."""
+    if generation.params["base64"] and settings.V3_INLINE_BASE64:
+        return [storage.read_base64(generation, k) for k in range(generation.params["samples"])]
+    return links(generation, base_url)
+
+
+def links(generation: Generation, base_url: str) -> list[str]:
+    urls = [storage.url(generation, k, generation.params["base64"]) for k in range(generation.params["samples"])]
+    return [base_url + url if url.startswith("/") else url for url in urls]
+
+
+def meta(generation: Generation) -> dict[str, Any]:
+    """Return the parameters in the dialect's own words and types."""
+    params = generation.parameters
+    facts: dict[str, Any] = {
+        "H": params.height,
+        "W": params.width,
+        "enable_attention_slicing": "true",
+        "file_prefix": str(generation.file_prefix),
+        "guidance_scale": params.guidance_scale,
+        "model": generation.model or settings.MODEL.rstrip("/").rsplit("/", 1)[-1],
+        "n_samples": params.samples,
+        "negative_prompt": params.full_negative_prompt,
+        "outdir": "out",
+        "prompt": params.full_prompt,
+        "revision": generation.model_revision,
+        "safetychecker": yes_no(params.safety_checker),
+        "safety_checker": yes_no(params.safety_checker),
+        "seed": params.seed,
+        "seeds": params.seeds,
+        "steps": params.num_inference_steps,
+        "vae": generation.vae,
+        "credits_charged": generation.charged_credits,
+    }
+    if params.mode != "text2img":
+        facts |= {"init_image": generation.init_image_url or None, "strength": params.strength}
+    if params.mode == "inpaint":
+        facts |= {"mask_image": generation.mask_image_url or None}
+    return facts
+
+
+def yes_no(switch: bool) -> str:
+    return "yes" if switch else "no"

@@ -1,0 +1,143 @@
+"""The V3 endpoints. They are synchronous and short; what takes time is waited for in generation/waiting.py."""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import quotas
+from accounts.authentication import authenticate
+from accounts.models import ApiKey
+from generation import estimate, services, storage, waiting
+from generation.models import LIVE, Generation, Status
+from generation.v3 import errors, replies, schema
+from generation.v3.requests import ImageToImage, Inpaint, TextToImage, find_key, read_parameters
+
+
+class OneRenderer(BaseContentNegotiation):
+    """Answers JSON whatever the Accept header says, as the original did."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class V3View(APIView):
+    """Reads the parameters, finds the account, and answers every error in the dialect."""
+
+    content_negotiation_class = OneRenderer
+    metadata_class = None  # OPTIONS is no POST either
+    authentication_classes = ()
+    permission_classes = ()
+
+    def handle_exception(self, exc: Exception) -> Response:
+        return errors.respond(exc, base_url(self.request))
+
+    def read(self) -> tuple[dict[str, Any], ApiKey]:
+        """Return the parameters and the caller's key.
+
+        Raises:
+            Unreadable, InvalidKey
+        """
+        http_request: HttpRequest = self.request._request
+        parameters = read_parameters(http_request)
+        return parameters, authenticate(find_key(http_request, parameters))
+
+    def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
+        """Return the present state; while it is not final, the server waits and then answers the state reached."""
+        base = base_url(self.request)
+        if not generation.is_final:
+            waiting.request_wait(
+                self.request._request,
+                generation.pk,
+                wait_seconds,
+                lambda: reply(Generation.objects.get(pk=generation.pk), base, note),
+            )
+        status, body = reply(generation, base, note)
+        return Response(body, status=status)
+
+
+class Generate(V3View):
+    """Submits a generation."""
+
+    serializer_class: ClassVar[type[TextToImage]]
+
+    def post(self, request: Request) -> Response:
+        parameters, key = self.read()
+        fields = self.serializer_class(
+            data=parameters, context={"largest_side_pixels": quotas.largest_side_pixels(key.user)}
+        )
+        fields.is_valid(raise_exception=True)
+        values = fields.validated_data
+        with storage.kept_inputs(values.get("init_image"), values.get("mask_image")) as inputs:
+            generation = services.submit(key, fields.params(), inputs, values["track_id"], values["webhook"] or "")
+        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+
+
+@extend_schema(request=TextToImage, responses=schema.GENERATED, summary="New image from a prompt")
+class Text2ImgView(Generate):
+    serializer_class = TextToImage
+
+
+@extend_schema(request=ImageToImage, responses=schema.GENERATED, summary="New image from an image and a prompt")
+class Img2ImgView(Generate):
+    serializer_class = ImageToImage
+
+
+@extend_schema(request=Inpaint, responses=schema.GENERATED, summary="Repaint the white part of a mask")
+class InpaintView(Generate):
+    serializer_class = Inpaint
+
+
+@extend_schema(request=schema.FETCH, responses=schema.GENERATED, summary="A queued or finished generation")
+class FetchView(V3View):
+    def post(self, request: Request, pk: str | None = None) -> Response:
+        parameters, key = self.read()
+        wanted = parameters.get("request_id") if pk is None else pk
+        generation = own(key).filter(pk=number(wanted)).first()
+        if generation is None:
+            raise errors.NotFound
+        return self.answer(generation, settings.FETCH_WAIT_SECONDS, replies.STILL_RUNNING)
+
+
+@extend_schema(request=schema.KEY, responses=schema.LOAD, summary="How long the queue is")
+class SystemLoadView(V3View):
+    def post(self, request: Request) -> Response:
+        self.read()
+        live = Generation.objects.filter(status__in=LIVE)
+        return Response({"queue_num": live.count(), "queue_time": round(estimate.queue_seconds(live)), "status": "ok"})
+
+
+@extend_schema(exclude=True)
+class UnknownView(V3View):
+    """Answers every other address in the dialect."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise MethodNotAllowed(request.method or "") if request.method != "POST" else Http404
+
+
+def own(key: ApiKey) -> QuerySet[Generation]:
+    return Generation.objects.filter(account=key.user)
+
+
+def number(wanted: Any) -> int:
+    """Return the id that the caller means, or 0, which no generation has."""
+    text = str(wanted).strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+
+
+def reply(generation: Generation, base: str, note: str) -> tuple[int, dict[str, Any]]:
+    """Return the HTTP status and the body for the generation's state."""
+    failed = generation.status in (Status.FAILED, Status.CANCELED)
+    return (400 if failed and settings.V3_REAL_STATUS_CODES else 200), replies.answer(generation, base, note)
+
+
+def base_url(request: HttpRequest | Request) -> str:
+    """Return the site's own address, without a slash at its end."""
+    return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")

@@ -1,0 +1,29 @@
+"""The start page, and images from the folder storage."""
+
+import re
+
+from django.core.files.storage import default_storage
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from config.storage import IMMUTABLE
+
+# Only what storage.py wrote as a result, under its random name: no other file can be asked for.
+RESULT = re.compile(r"generations/[0-9a-f-]{36}-[0-3]\.(png|base64)")
+CONTENT_TYPES = {"png": "image/png", "base64": "text/plain"}
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Show what this site is."""
+    return render(request, "home.html", {"base_url": request.build_absolute_uri("/").rstrip("/")})
+
+
+def media(request: HttpRequest, name: str) -> HttpResponse:
+    """Send a result; whoever knows its name may see it."""
+    match = RESULT.fullmatch(name)
+    if not match or not default_storage.exists(name):
+        raise Http404
+    with default_storage.open(name) as file:
+        response = HttpResponse(file.read(), content_type=CONTENT_TYPES[match[1]])
+    response["Cache-Control"] = IMMUTABLE
+    return response

@@ -1,0 +1,205 @@
+"""Lets callers wait for a generation without holding a thread.
+
+A view stays synchronous: it answers the present state and notes in the request that the caller is to wait. By then the
+view's thread is free again; this ASGI application, which stands around Django, waits for the word that the generation
+ended and sends the final answer instead. One Redis subscription a process wakes every waiter; one query a second for
+all of them finds what Redis failed to say.
+"""
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+from django.http import HttpRequest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from generation.models import LIVE, Generation
+from generation.queue import ENDED
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NOTE = "atelier.wait"  # where a view leaves its note in the ASGI scope
+THREADS = 32  # requests inside Django at once; the rest wait in line without a thread
+POLL_SECONDS = 1.0
+REMEMBERED = 10_000  # ended generations, for callers that begin to wait a moment too late
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a view asks for: wait for the generation at most so long, then answer `reply()`: status and JSON body."""
+
+    pk: int
+    seconds: float
+    reply: Callable[[], tuple[int, dict[str, Any]]]
+
+
+def request_wait(
+    request: HttpRequest, pk: int, seconds: float, reply: Callable[[], tuple[int, dict[str, Any]]]
+) -> None:
+    """Note that the caller is to wait; without an ASGI server around (in a unit test, say) nobody does."""
+    if seconds > 0 and hasattr(request, "scope"):
+        request.scope[NOTE] = Wait(pk, seconds, reply)
+
+
+class Endings:
+    """Knows which generations ended; one for a process."""
+
+    def __init__(self) -> None:
+        self.waiters: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self.recent: dict[int, None] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def wait(self, pk: int, seconds: float) -> bool:
+        """Return True as soon as the generation ended, False after `seconds`."""
+        self.start()
+        if pk in self.recent:
+            return True
+        event = asyncio.Event()
+        self.waiters[pk].add(event)
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self.waiters[pk].discard(event)
+            if not self.waiters[pk]:
+                del self.waiters[pk]
+        return True
+
+    def start(self) -> None:
+        """Begin to listen, before the first caller waits."""
+        if not self.tasks:
+            self.tasks = [asyncio.create_task(self.listen()), asyncio.create_task(self.poll())]
+
+    def ended(self, pk: int) -> None:
+        self.recent[pk] = None
+        if len(self.recent) > REMEMBERED:
+            del self.recent[next(iter(self.recent))]
+        for event in self.waiters.get(pk, ()):
+            event.set()
+
+    async def listen(self) -> None:
+        """Hear from Redis, and come back whenever it was away."""
+        while True:
+            try:
+                async with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as pubsub:
+                    await pubsub.subscribe(ENDED)
+                    async for message in pubsub.listen():
+                        if message["type"] == "message":
+                            self.ended(int(message["data"]))
+            except (RedisError, OSError) as error:
+                logger.warning("Redis is away (%s); asking the database meanwhile.", error)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def poll(self) -> None:
+        """Ask the database about everything that somebody waits for."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if self.waiters:
+                try:
+                    for pk in await in_thread(over, list(self.waiters)):
+                        self.ended(pk)
+                except Exception:  # the database is away, say; the callers' own time limits stand
+                    logger.exception("Asking for ended generations failed.")
+
+
+def over(pks: list[int]) -> list[int]:
+    """Return those of the generations that are over, or gone."""
+    return sorted(set(pks) - set(Generation.objects.filter(pk__in=pks, status__in=LIVE).values_list("pk", flat=True)))
+
+
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Run `function` in one of the process's few shared threads, with a database connection of its own."""
+
+    def run() -> Any:
+        try:
+            return function(*args)
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(run, thread_sensitive=False)()
+
+
+class Waiting:
+    """Stands around Django: limits the threads it uses, and holds back answers that are to wait."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.endings = Endings()
+        self.threads = asyncio.Semaphore(THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        held_back: list[Message] = []
+        inside = False
+
+        async def receive_then_enter() -> Message:
+            """Take a thread only once the whole body is here: a slow sender holds none."""
+            nonlocal inside
+            message = await receive()
+            if not inside and message["type"] == "http.request" and not message.get("more_body"):
+                await self.threads.acquire()
+                inside = True
+            return message
+
+        async def send_or_hold_back(message: Message) -> None:
+            if NOTE in scope:
+                held_back.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive_then_enter, send_or_hold_back)
+        finally:
+            if inside:
+                self.threads.release()
+        if NOTE in scope:
+            await self.answer_later(scope[NOTE], held_back, receive, send)
+
+    async def answer_later(self, wait: Wait, held_back: list[Message], receive: Receive, send: Send) -> None:
+        """Send the answer for the state that is reached in time; a caller that leaves is sent nothing."""
+        waiting = asyncio.create_task(self.endings.wait(wait.pk, wait.seconds))
+        leaving = asyncio.create_task(disconnected(receive))
+        done, _ = await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if waiting not in done:
+            waiting.cancel()
+            return
+        for message in await final_answer(wait, held_back):
+            await send(message)
+
+
+async def final_answer(wait: Wait, held_back: list[Message]) -> list[Message]:
+    """Return the answer for the state that was reached, under the headers of the one that was held back."""
+    try:
+        status, body = await in_thread(wait.reply)
+    except Exception:  # the answer that was held back is true as well
+        logger.exception("The final answer for generation %s failed.", wait.pk)
+        return held_back
+    content = json.dumps(body, ensure_ascii=False).encode()
+    start = held_back[0]
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    headers.append((b"content-length", str(len(content)).encode()))
+    return [{**start, "status": status, "headers": headers}, {"type": "http.response.body", "body": content}]
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return when the caller is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,62 @@
+"""The gpu worker: one RQ worker that keeps the weights and makes one generation after another in its own process.
+
+RQ's default worker forks for every job, which would load the weights each time and does not survive CUDA.
+"""
+
+import threading
+from typing import Any
+
+from django.conf import settings
+from rq.executions import Execution
+from rq.job import Job
+from rq.queue import Queue
+from rq.worker import SimpleWorker
+
+from generation import making
+from generation.engine import Engine, EngineSettings
+from generation.heart import Heart
+
+RQ_HEARTBEAT_SECONDS = 15
+
+stopping = threading.Event()
+engine: Engine | None = None
+
+
+def make(pk: int) -> None:
+    """Make generation `pk` with this process's engine."""
+    if engine is None:
+        raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
+    making.make(pk, engine, stopping)
+
+
+def load_engine() -> Engine:
+    return Engine.load(
+        EngineSettings(
+            model=settings.MODEL,
+            revision=settings.MODEL_REVISION,
+            device=settings.DEVICE,
+            dtype=settings.DTYPE,
+            scheduler=settings.SCHEDULER,
+            safety=settings.SAFETY_CHECKER,
+        )
+    )
+
+
+class GpuWorker(SimpleWorker):
+    """Loads the weights before its first job, and beats RQ's heart while a job runs, which SimpleWorker does not."""
+
+    max_connection_wait_time = 5.0  # seconds between tries while Redis is away; RQ would wait up to a minute
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        global engine
+        engine = load_engine()
+        self.log.info("Worker %s: %s", self.name, engine.description())
+        return super().work(*args, **kwargs)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):
+            return super().perform_job(job, queue, execution)
+
+    def handle_warm_shutdown_request(self) -> None:
+        stopping.set()
+        super().handle_warm_shutdown_request()
