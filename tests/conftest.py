@@ -1,0 +1,119 @@
+"""People and doors that every test may use."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import ApiKey, User
+from billing import ledger
+from generation import queue
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account with a key."""
+
+    user: User
+    api_key: ApiKey
+    key: str
+
+    @property
+    def balance(self) -> int:
+        return ledger.balance(self.user.pk)
+
+
+@pytest.fixture
+def person(db: None) -> Callable[..., Person]:
+    """Return a function that makes a person."""
+
+    def make(name: str, credits: int = 0, **fields: Any) -> Person:
+        user = User.objects.create_user(f"{name}@example.org", "correct horse", **fields)
+        if credits:
+            ledger.grant(user.pk, credits, f"test:{name}")
+        api_key, key = ApiKey.create(user, "test")
+        return Person(user, api_key, key)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _no_welcome_credits(settings: Any) -> None:
+    settings.WELCOME_CREDITS = 0
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(settings: Any, tmp_path: Path) -> None:
+    """Give every test its own storage."""
+    from config.storage import storages
+
+    settings.STORAGES = storages("", tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> Iterator[None]:
+    yield
+    queue.redis().flushdb()
+
+
+@pytest.fixture
+def alice(person: Callable[..., Person]) -> Person:
+    """Has credits."""
+    return person("alice", credits=1000)
+
+
+@pytest.fixture
+def bob(person: Callable[..., Person]) -> Person:
+    """Another account, with an empty wallet: proves isolation and refusals."""
+    return person("bob")
+
+
+@pytest.fixture
+def charlie(person: Callable[..., Person]) -> Person:
+    """Staff."""
+    return person("charlie", is_staff=True, is_superuser=True)
+
+
+@dataclass(frozen=True)
+class Api:
+    """Calls the V3 API as a client program would."""
+
+    client: Client
+
+    def post(self, path: str, body: Any = None, **kwargs: Any) -> Any:
+        return self.client.post(f"/api/v3/{path}", body, content_type="application/json", **kwargs)
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    return Api(Client(raise_request_exception=False))
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The real engine on a tiny random model."""
+    from generation.engine import Engine, EngineSettings
+    from tests.tiny_model import build_tiny_model
+
+    folder = build_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return Engine.load(EngineSettings(model=str(folder), device="cpu", safety="opennsfw"))
+
+
+@pytest.fixture
+def work(engine: Any) -> Callable[[], None]:
+    """Return a function that does what the workers would do with everything that is queued."""
+    import threading
+
+    from generation import jobs, making
+    from generation.models import Generation, Status
+
+    def run() -> None:
+        for generation in Generation.objects.filter(status=Status.QUEUED).order_by("id"):
+            if not generation.inputs_ready:
+                jobs.fetch_inputs(generation.pk)
+            making.make(generation.pk, engine, threading.Event())
+
+    return run
