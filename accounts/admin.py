@@ -72,10 +72,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
-            made, secret = ApiKey.create(obj.user, obj.name)
-            made.expires_at = obj.expires_at
-            obj.__dict__.update(made.__dict__)
-            messages.warning(request, f"The new key, shown only now: {secret}")
+            messages.warning(request, f"The new key, shown only now: {obj.set_secret()}")
         super().save_model(request, obj, form, change)
 
     @admin.action(description="Revoke", permissions=["change"])

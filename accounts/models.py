@@ -91,8 +91,16 @@ class ApiKey(models.Model):
     @classmethod
     def create(cls, user: User, name: str) -> tuple["ApiKey", str]:
         """Make a key and return it with its secret, which can't be had again."""
+        key = cls(user=user, name=name)
+        secret = key.set_secret()
+        key.save()
+        return key, secret
+
+    def set_secret(self) -> str:
+        """Give an unsaved key its secret and return it."""
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
-        return cls.objects.create(user=user, name=name, digest=digest(secret), last_four=secret[-4:]), secret
+        self.digest, self.last_four = digest(secret), secret[-4:]
+        return secret
 
 
 class Usage(models.Model):

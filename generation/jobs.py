@@ -28,8 +28,11 @@ def fetch_inputs(pk: int) -> None:
         mask_image_name = generation.mask_image_name or store_image(generation.mask_image_url)
     except (fetch.FetchRefused, images.UnusableImage) as refusal:
         services.refuse_inputs(pk, str(refusal))
-        return
-    services.inputs_fetched(pk, init_image_name, mask_image_name)
+    except Exception:  # the edge of the job: the credits go back, the details go to the log
+        logger.exception("Fetching the inputs of %s failed.", generation)
+        services.refuse_inputs(pk, services.TRY_AGAIN)
+    else:
+        services.inputs_fetched(pk, init_image_name, mask_image_name)
 
 
 def store_image(url: str) -> str:

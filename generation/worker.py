@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from django.conf import settings
+from django.db import close_old_connections
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
@@ -26,6 +27,7 @@ def make(pk: int) -> None:
     """Make generation `pk` with this process's engine."""
     if engine is None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
+    close_old_connections()  # one that broke while the worker was idle
     making.make(pk, engine, stopping)
 
 
@@ -37,7 +39,7 @@ def load_engine() -> Engine:
             device=settings.DEVICE,
             dtype=settings.DTYPE,
             scheduler=settings.SCHEDULER,
-            safety=settings.SAFETY_CHECKER,
+            safety=settings.SAFETY_CHECKER,  # type: ignore[arg-type] # the engine refuses what it doesn't know
         )
     )
 
