@@ -219,7 +219,7 @@ class _Line:
     def _open(self, target: Target, policy: Policy) -> socket.socket:
         addresses = resolve(target, policy=policy)  # the only look-up; what it returns is what we connect to
         attempts = min(len(addresses), policy.max_connection_attempts)
-        sock = connect(addresses, policy=policy, timeout=self.timeout_seconds / attempts)
+        sock: socket.socket = connect(addresses, policy=policy, timeout=self.timeout_seconds / attempts)
         sock.settimeout(self.timeout_seconds)
         if target.scheme == "https":
             sock = ssl.create_default_context().wrap_socket(sock, server_hostname=target.host.rstrip("."))
@@ -258,7 +258,7 @@ def _within(timeout_seconds: float, work: Callable[[_Line], T]) -> T:
     def settle() -> None:
         try:
             outcome.set_result(work(line))
-        except Exception as failure:
+        except Exception as failure:  # not swallowed: raised where the result is awaited
             outcome.set_exception(failure)
 
     threading.Thread(target=settle, name="fetch", daemon=True).start()

@@ -127,7 +127,7 @@ def read_parameters(png: bytes) -> dict[str, Any] | None:
     try:
         with _open(png, MAX_PIXELS) as image:
             metadata = json.loads(image.info.get(JSON_CHUNK, "null"))
-    except (UnusableImage, ValueError, TypeError):
+    except (UnusableImage, ValueError, TypeError, RecursionError):
         return None
     return metadata if isinstance(metadata, dict) else None
 
@@ -188,6 +188,7 @@ def _decode(data: bytes, max_pixels: int, background: str, mode: str) -> Image.I
             front = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", front.size, background), front)
         image = image.convert(mode)
+        image.info.clear()  # Pillow would write a colour profile found here into what is made from the image
         return image if turn is None else image.transpose(turn)
     except Exception as failure:
         raise UnusableImage("The image is damaged or incomplete.") from failure
