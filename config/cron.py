@@ -1,15 +1,35 @@
 """What the clock does, for `manage.py rqcron config.cron`."""
 
-from functools import partial
+from typing import Any
 
 import rq.cron
 from django.conf import settings
+from redis import Redis
 from rq import Queue
+from rq.job import Job
 
 from generation.jobs import sweep
 
-# RQ's cron always pickles; our workers read JSON only.
-rq.cron.Queue = partial(Queue, serializer="json")  # type: ignore[misc, assignment]
 
-# A sweep that no worker took before the next one is due is dropped by its ttl: they don't pile up.
-rq.cron.register(sweep, queue_name="io", interval=settings.SWEEP_SECONDS, ttl=settings.SWEEP_SECONDS)
+class HeadOfQueue(Queue):
+    """Writes JSON, which is all that our workers read (RQ's cron would pickle), and puts its jobs before all others."""
+
+    def __init__(self, name: str, connection: Redis) -> None:
+        super().__init__(name, connection=connection, serializer="json")
+
+    def enqueue(self, *args: Any, **kwargs: Any) -> Job:
+        return super().enqueue(*args, **kwargs, at_front=True)
+
+
+rq.cron.Queue = HeadOfQueue  # type: ignore[misc, assignment]
+
+# In the queue that workers look into first: slow links and webhooks must not keep a lapsed claim waiting. A sweep that
+# no worker took before the next one is due is dropped by its ttl: they don't pile up.
+rq.cron.register(
+    sweep,
+    queue_name="fetch",
+    interval=settings.SWEEP_SECONDS,
+    ttl=settings.SWEEP_SECONDS,
+    result_ttl=0,
+    failure_ttl=3600,
+)

@@ -1,14 +1,17 @@
-"""Every setting, read once from the environment; `.env.example` lists what can be set."""
+"""Every setting, read once from the environment and `.env`; `.env.example` lists what can be set."""
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
+from dotenv import load_dotenv
 
 from config import env
 from config.storage import storages
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))  # what the environment says already stays
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))  # everything a development site writes
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
@@ -135,7 +138,9 @@ CREDIT_PIXEL_STEPS = env.integer("CREDIT_PIXEL_STEPS", 512 * 512 * 31)  # pixels
 
 # Database
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": dj_database_url.parse(env.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'atelier.sqlite3'}"))}
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR_DIR / "atelier.sqlite3"}
+DATABASE_URL = env.text("DATABASE_URL")
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) if DATABASE_URL else SQLITE}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # writers queue up front instead of failing half-way
@@ -150,7 +155,7 @@ MEDIA_URL = "/media/"
 
 # Queue
 def redis_url() -> str:
-    """Return REDIS_URL, or the address that the embedded server of `manage.py up` wrote down."""
+    """Return REDIS_URL, or the address of the embedded server, which `make run` writes down."""
     note = VAR_DIR / "redis_url"
     return env.text("REDIS_URL") or (note.read_text() if note.exists() else "redis://127.0.0.1:6379/0")
 

@@ -1,12 +1,26 @@
 """Turns STORAGE_URL into Django's STORAGES."""
 
+import os
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage
+
 from config.env import BadSetting
 
 IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+class FolderStorage(FileSystemStorage):
+    """A folder where files appear whole: callers know the links before the images are there, and caches keep them."""
+
+    def _save(self, name: str, content: File) -> str:
+        part = super()._save(f"{name}.{uuid.uuid4().hex}.part", content)  # type: ignore[misc]
+        os.replace(self.path(part), self.path(name))
+        return name
 
 
 def storages(storage_url: str, folder: Path) -> dict[str, Any]:
@@ -19,12 +33,13 @@ def storages(storage_url: str, folder: Path) -> dict[str, Any]:
         BadSetting: the address cannot be used.
     """
     if storage_url:
-        default, inputs = s3(storage_url), s3(storage_url) | {"location": "inputs"}
+        default = s3(storage_url)
+        inputs = default | {"location": "inputs", "object_parameters": {}, "querystring_auth": True}
         backend = "storages.backends.s3.S3Storage"
     else:
         default = {"location": folder / "media", "base_url": "/media/", "allow_overwrite": True}
         inputs = {"location": folder / "inputs", "base_url": None}
-        backend = "django.core.files.storage.FileSystemStorage"
+        backend = "config.storage.FolderStorage"
     return {
         "default": {"BACKEND": backend, "OPTIONS": default},
         "inputs": {"BACKEND": backend, "OPTIONS": inputs},

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections
+from redis import RedisError
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
@@ -58,6 +59,12 @@ class GpuWorker(SimpleWorker):
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):
             return super().perform_job(job, queue, execution)
+
+    def _shutdown(self) -> None:
+        try:
+            super()._shutdown()
+        except RedisError:  # this is a signal handler: it would surface in the middle of a generation and fail it
+            self._stop_requested = True
 
     def handle_warm_shutdown_request(self) -> None:
         stopping.set()

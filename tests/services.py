@@ -48,6 +48,7 @@ os.environ |= {
     "VAR_DIR": str(folder / "var"),
     "DATABASE_URL": postgres.get_uri().replace("postgresql://", "postgres://"),
     "REDIS_URL": f"redis://127.0.0.1:{valkey_port}/0",
+    "ENV_FILE": os.devnull,
     "HF_HUB_OFFLINE": "1",
 }
 for name in ("PUBLIC_URL", "STORAGE_URL", "MODEL", "PRODUCTION", "SECRET_KEY"):
