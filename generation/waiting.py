@@ -4,6 +4,8 @@ A view stays synchronous: it answers the present state and notes in the request 
 view's thread is free again; this ASGI application, which stands around Django, waits for the word that the generation
 ended and sends the final answer instead. One Redis subscription a process wakes every waiter; one query a second for
 all of them finds what Redis failed to say.
+
+Django is only ever between a whole request and a whole answer: slow senders and slow readers hold no thread either.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import connections
 from django.http import HttpRequest
 from redis.asyncio import Redis
@@ -35,6 +38,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 NOTE = "atelier.wait"  # where a view leaves its note in the ASGI scope
 THREADS = 32  # requests inside Django at once; the rest wait in line without a thread
 POLL_SECONDS = 1.0
+BAD_REQUEST: list[Message] = [
+    {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]},
+    {"type": "http.response.body", "body": b"Bad Request"},
+]
 REMEMBERED = 10_000  # ended generations, for callers that begin to wait a moment too late
 
 
@@ -135,7 +142,7 @@ async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class Waiting:
-    """Stands around Django: limits the threads it uses, and holds back answers that are to wait."""
+    """Stands around Django: limits the threads and the memory it uses, and sends its answers, some of them later."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -147,30 +154,38 @@ class Waiting:
             await self.app(scope, receive, send)
             return
         held_back: list[Message] = []
+        received_bytes = 0
         inside = False
 
         async def receive_then_enter() -> Message:
-            """Take a thread only once the whole body is here: a slow sender holds none."""
-            nonlocal inside
+            """Hand on the body, or of one that is too large only its length; take a thread when it is all here."""
+            nonlocal inside, received_bytes
             message = await receive()
-            if not inside and message["type"] == "http.request" and not message.get("more_body"):
-                await self.threads.acquire()
-                inside = True
+            if message["type"] == "http.request" and not inside:
+                received_bytes += len(message.get("body", b""))
+                if received_bytes > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                    message = {**message, "body": b""}
+                if not message.get("more_body"):
+                    state_length(scope, received_bytes)
+                    await self.threads.acquire()
+                    inside = True
             return message
 
-        async def send_or_hold_back(message: Message) -> None:
-            if NOTE in scope:
-                held_back.append(message)
-            else:
-                await send(message)
+        async def hold_back(message: Message) -> None:
+            held_back.append(message)
 
         try:
-            await self.app(scope, receive_then_enter, send_or_hold_back)
+            await self.app(scope, receive_then_enter, hold_back)
+        except SuspiciousOperation:  # too long a query, say: Django reads it before its own error handling begins
+            held_back[:] = BAD_REQUEST
         finally:
             if inside:
                 self.threads.release()
         if NOTE in scope:
             await self.answer_later(scope[NOTE], held_back, receive, send)
+        else:
+            for message in held_back:
+                await send(message)
 
     async def answer_later(self, wait: Wait, held_back: list[Message], receive: Receive, send: Send) -> None:
         """Send the answer for the state that is reached in time; a caller that leaves is sent nothing."""
@@ -183,6 +198,12 @@ class Waiting:
             return
         for message in await final_answer(wait, held_back):
             await send(message)
+
+
+def state_length(scope: Scope, length_bytes: int) -> None:
+    """Put the length of the body into the headers: a chunked one came without, and Django reads no form without."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+    scope["headers"] = [*headers, (b"content-length", str(length_bytes).encode())]
 
 
 async def final_answer(wait: Wait, held_back: list[Message]) -> list[Message]:

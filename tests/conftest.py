@@ -46,6 +46,11 @@ def _no_welcome_credits(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _own_folder(settings: Any, tmp_path: Path) -> None:
     """Give every test its own storage."""
     from config.storage import storages
@@ -99,7 +104,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.tiny_model import build_tiny_model
 
     folder = build_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return Engine.load(EngineSettings(model=str(folder), device="cpu", safety="opennsfw"))
+    return Engine.load(EngineSettings(model=str(folder), device="cpu", threads=1))
 
 
 @pytest.fixture

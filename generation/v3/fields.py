@@ -5,6 +5,7 @@ import re
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
@@ -19,6 +20,13 @@ UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no da
 def is_nothing(value: Any) -> bool:
     """Tell whether the value stands for "not given"."""
     return value is None or value is empty or (isinstance(value, str) and value.strip().lower() in NOTHING)
+
+
+def is_text_or_number(value: Any) -> bool:
+    """Tell whether the value is a text or a finite number; JSON readers also give NaN, Infinity, lists and so on."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 class V3Field(serializers.Field):
@@ -92,8 +100,12 @@ class Side(Integer):
     multiple_of = 8
 
     def to_internal_value(self, data: Any) -> int:
-        self.max_value = self.context["largest_side_pixels"]
+        self.max_value = min(self.max_value, self.context["largest_side_pixels"])
         return super().to_internal_value(data)
+
+    def get_default_value(self) -> int:
+        largest = self.context["largest_side_pixels"] // self.multiple_of * self.multiple_of
+        return self.to_internal_value(min(super().get_default_value(), largest))
 
 
 class Seed(Integer):
@@ -119,7 +131,7 @@ class Text(V3Field, serializers.CharField):
     """A text that can be stored, up to `max_length` characters."""
 
     def to_internal_value(self, data: Any) -> str:
-        if isinstance(data, bool) or not isinstance(data, str | int | float):
+        if not is_text_or_number(data):
             self.refuse("must be a text.")
         text = str(data)
         if UNREADABLE.search(text):
@@ -141,18 +153,17 @@ class Link(Text):
         return text
 
 
+@extend_schema_field({"oneOf": [{"type": "string", "maxLength": 255}, {"type": "number"}]})
 class TrackId(V3Field, serializers.CharField):
     """The caller's own text or number, given back with its JSON type."""
 
     nothing = {"0"}
 
     def to_internal_value(self, data: Any) -> str | int | float:
-        if isinstance(data, bool) or not isinstance(data, str | int | float):
+        if not is_text_or_number(data):
             self.refuse("must be a text or a number.")
         if isinstance(data, str) and UNREADABLE.search(data):
             self.refuse("contains characters that are not text.")
-        if isinstance(data, float) and not math.isfinite(data):
-            self.refuse("must be a text or a number.")
         if len(str(data)) > 255:
             self.refuse("may not be longer than 255 characters.")
         return data

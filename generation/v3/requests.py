@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import serializers
@@ -47,6 +47,8 @@ class TextToImage(serializers.Serializer[Any]):
 
 
 class ImageToImage(TextToImage):
+    """The same and a start image."""
+
     init_image = Image(help_text="The image to begin with: a link, a data: URL or base64.")
     strength = Decimal(
         required=False, default=0.7, min_value=0, max_value=1, help_text="1 destroys the start image completely."
@@ -56,6 +58,8 @@ class ImageToImage(TextToImage):
 
 
 class Inpaint(ImageToImage):
+    """The same and a mask."""
+
     mask_image = Image(help_text="White is repainted, black is kept.")
 
     mode = "inpaint"
@@ -68,25 +72,30 @@ def read_parameters(request: HttpRequest) -> dict[str, Any]:
         Unreadable: the body is neither a JSON object nor a form.
     """
     try:
-        parameters = request.GET.dict() | read_body(request)
+        return by_name(request.GET.dict()) | by_name(read_body(request))
     except RequestDataTooBig as error:
         raise Unreadable("The request body is too large.") from error
-    except (SuspiciousOperation, TooManyFieldsSent, MultiPartParserError) as error:
+    # A LookupError or UnicodeError is a charset in the Content-Type that is none for text.
+    except (SuspiciousOperation, MultiPartParserError, LookupError, UnicodeError) as error:
         raise Unreadable("The form data could not be read.") from error
-    stripped = {str(name).strip(): value for name, value in parameters.items()}
+
+
+def by_name(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields by stripped name, with aliases read; a name that needs neither comes first."""
+    named = {name.strip(): value for name, value in fields.items()} | fields
     for alias, name in ALIASES.items():
-        if is_nothing(stripped.get(name)) and alias in stripped:
-            stripped[name] = stripped[alias]
-    return stripped
+        if is_nothing(named.get(name)) and alias in named:
+            named[name] = named[alias]
+    return named
 
 
 def read_body(request: HttpRequest) -> dict[str, Any]:
     """Return what the body says, whatever content type it is said to have."""
-    if request.content_type == "multipart/form-data":
-        return request.POST.dict()
     body = request.body.strip()
     if not body:
         return {}
+    if request.content_type == "multipart/form-data":
+        return request.POST.dict()
     if request.content_type == "application/x-www-form-urlencoded" and not body.startswith(b"{"):
         return QueryDict(body, encoding="utf-8").dict()
     try:
@@ -100,15 +109,15 @@ def read_body(request: HttpRequest) -> dict[str, Any]:
 
 def find_key(request: HttpRequest, parameters: dict[str, Any]) -> str | None:
     """Return the API key: from the body or the query, then from the headers."""
-    authorization = request.headers.get("Authorization", "").strip()
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     candidates = [
         parameters.get("key"),
         request.GET.get("key"),
         request.headers.get("key"),
         request.headers.get("X-API-Key"),
-        authorization.removeprefix("Bearer").strip(),
+        token if scheme.lower() == "bearer" else scheme,
     ]
     for candidate in candidates:
         if not is_nothing(candidate) and isinstance(candidate, str):
-            return candidate.strip()
+            return candidate.strip() if candidate.isascii() else None  # no key has other characters
     return None

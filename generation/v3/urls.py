@@ -1,15 +1,19 @@
-"""The addresses of the V3 dialect, each with and without a slash at its end."""
+"""The addresses of the V3 dialect, each with and without a slash at its end; OpenAPI knows those without."""
 
-from django.urls import re_path
+from django.urls import path, re_path
 
 from generation.v3 import views
 
+ENDPOINTS = {
+    "text2img": views.Text2ImgView,
+    "img2img": views.Img2ImgView,
+    "inpaint": views.InpaintView,
+    "fetch": views.FetchByBodyView,
+    "fetch/<pk>": views.FetchByPathView,
+    "system_load": views.SystemLoadView,
+}
 urlpatterns = [
-    re_path(r"^text2img/?$", views.Text2ImgView.as_view()),
-    re_path(r"^img2img/?$", views.Img2ImgView.as_view()),
-    re_path(r"^inpaint/?$", views.InpaintView.as_view()),
-    re_path(r"^fetch/?$", views.FetchView.as_view()),
-    re_path(r"^fetch/(?P<pk>[^/]+)/?$", views.FetchView.as_view()),
-    re_path(r"^system_load/?$", views.SystemLoadView.as_view()),
+    *(path(address, view.as_view()) for address, view in ENDPOINTS.items()),
+    *(path(f"{address}/", view.as_view(schema=None)) for address, view in ENDPOINTS.items()),
     re_path(r"", views.UnknownView.as_view()),
 ]

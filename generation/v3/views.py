@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
@@ -82,32 +82,68 @@ class Generate(V3View):
 
 @extend_schema(request=TextToImage, responses=schema.GENERATED, summary="New image from a prompt")
 class Text2ImgView(Generate):
+    """Makes images from a prompt."""
+
     serializer_class = TextToImage
 
 
 @extend_schema(request=ImageToImage, responses=schema.GENERATED, summary="New image from an image and a prompt")
 class Img2ImgView(Generate):
+    """Makes images from an image and a prompt."""
+
     serializer_class = ImageToImage
 
 
 @extend_schema(request=Inpaint, responses=schema.GENERATED, summary="Repaint the white part of a mask")
 class InpaintView(Generate):
+    """Repaints what is white in the mask and keeps the rest."""
+
     serializer_class = Inpaint
 
 
-@extend_schema(request=schema.FETCH, responses=schema.GENERATED, summary="A queued or finished generation")
-class FetchView(V3View):
-    def post(self, request: Request, pk: str | None = None) -> Response:
-        parameters, key = self.read()
-        wanted = parameters.get("request_id") if pk is None else pk
+class Fetch(V3View):
+    """Finds a queued or finished generation."""
+
+    def find(self, key: ApiKey, wanted: Any) -> Response:
         generation = own(key).filter(pk=number(wanted)).first()
         if generation is None:
             raise errors.NotFound
         return self.answer(generation, settings.FETCH_WAIT_SECONDS, replies.STILL_RUNNING)
 
 
+class FetchByPathView(Fetch):
+    """Answers the state of a generation; waits a little for one that still runs."""
+
+    @extend_schema(
+        operation_id="v3_fetch_by_path",
+        parameters=[OpenApiParameter("id", int, OpenApiParameter.PATH)],
+        request=schema.KEY,
+        responses=schema.GENERATED,
+        summary="A queued or finished generation",
+    )
+    def post(self, request: Request, pk: str) -> Response:
+        _, key = self.read()
+        return self.find(key, pk)
+
+
+class FetchByBodyView(Fetch):
+    """Answers the state of the generation whose id is `request_id`; waits a little for one that still runs."""
+
+    @extend_schema(
+        operation_id="v3_fetch_by_body",
+        request=schema.FETCH,
+        responses=schema.GENERATED,
+        summary="A queued or finished generation, by `request_id`",
+    )
+    def post(self, request: Request) -> Response:
+        parameters, key = self.read()
+        return self.find(key, parameters.get("request_id"))
+
+
 @extend_schema(request=schema.KEY, responses=schema.LOAD, summary="How long the queue is")
 class SystemLoadView(V3View):
+    """Answers how many generations wait or run, of all accounts, and for how many seconds."""
+
     def post(self, request: Request) -> Response:
         self.read()
         live = Generation.objects.filter(status__in=LIVE)

@@ -1,0 +1,121 @@
+"""A Stable Diffusion checkpoint with random weights, small enough to make an image in milliseconds; no download."""
+
+import string
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers import pre_tokenizers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+Kind = Literal["sd", "xl", "inpainting"]
+
+_WIDTH = 32  # of the text encoders
+
+
+def build_tiny_model(
+    folder: Path, kind: Kind = "sd", prediction_type: str = "epsilon", time_cond_proj_dim: int | None = None
+) -> Path:
+    """Write a checkpoint in diffusers format to folder, the same weights every time, and return folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        tokenizer = _tokenizer()
+        parts = {
+            "vae": _vae(),
+            "unet": _unet(kind, time_cond_proj_dim),
+            "text_encoder": _text_encoder(CLIPTextModel, tokenizer),
+            "tokenizer": tokenizer,
+            "scheduler": _scheduler(prediction_type),
+        }
+        if kind == "xl":
+            second = {"text_encoder_2": _text_encoder(CLIPTextModelWithProjection, tokenizer), "tokenizer_2": tokenizer}
+            pipeline = StableDiffusionXLPipeline(**parts, **second)
+        else:
+            pipeline_class = StableDiffusionInpaintPipeline if kind == "inpainting" else StableDiffusionPipeline
+            pipeline = pipeline_class(
+                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> CLIPTokenizer:
+    """Byte-level BPE: every byte is a token, and pairs of letters merge."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = [(a, b) for a in string.ascii_lowercase for b in ["e</w>", "s</w>", "a", "i"]]
+    pieces = alphabet + [letter + "</w>" for letter in alphabet] + [a + b for a, b in pairs]
+    tokens = [*pieces, "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({token: index for index, token in enumerate(tokens)}, pairs, model_max_length=77)
+
+
+def _text_encoder(
+    kind: type[CLIPTextModel | CLIPTextModelWithProjection], tokenizer: CLIPTokenizer
+) -> CLIPTextModel | CLIPTextModelWithProjection:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        intermediate_size=2 * _WIDTH,
+        projection_dim=_WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_factor=2.0,  # so that words differ
+    )
+    return kind(config).eval()
+
+
+def _unet(kind: Kind, time_cond_proj_dim: int | None) -> UNet2DConditionModel:
+    pooled = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": _WIDTH + 6 * 8,
+    }
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=9 if kind == "inpainting" else 4,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(8, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=2 * _WIDTH if kind == "xl" else _WIDTH,
+        time_cond_proj_dim=time_cond_proj_dim,
+        **pooled if kind == "xl" else {},
+    )
+    return unet.eval()
+
+
+def _vae() -> AutoencoderKL:
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        sample_size=64,
+        scaling_factor=0.5,
+    )
+    return vae.eval()
+
+
+def _scheduler(prediction_type: str) -> DDIMScheduler:
+    """The noise schedule of Stable Diffusion."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
