@@ -19,9 +19,6 @@ class NewUser(AdminUserCreationForm):
         model = User
         fields = ("email",)
 
-    def clean_email(self) -> str:
-        return str(self.cleaned_data["email"]).lower()
-
 
 class KeyInline(admin.TabularInline):
     model = ApiKey

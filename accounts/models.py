@@ -67,10 +67,15 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        """Return the address as it is kept; every form that saves a user calls this."""
+        return super().normalize_username(username).strip().lower()
+
 
 def digest(secret: str) -> str:
     """Return the form in which a key is stored; a plain hash will do, since keys carry 256 random bits."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class ApiKey(models.Model):

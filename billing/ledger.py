@@ -71,13 +71,14 @@ def hold(user_id: int, credits: int, cause: str) -> None:
 def settle(cause: str, captured_credits: int) -> None:
     """End a hold: keep `captured_credits` of it and give the rest back; joins the caller's transaction.
 
-    The caller makes sure, by a conditional UPDATE of its own row, that it settles once; a second call breaks the
-    unique cause and with it the caller's transaction.
-
     Raises:
-        ValueError: more would be captured than was held; nothing was written.
+        ValueError: it was settled before, or more would be captured than was held; nothing was written.
     """
     held = Entry.objects.get(cause=cause, kind=Entry.Kind.HOLD)
+    # The wallet row is locked first, so that a second settlement waits here and then sees the first.
+    Wallet.objects.select_for_update(no_key=True).get(pk=held.wallet_id)
+    if Entry.objects.filter(cause=cause, kind__in=[Entry.Kind.CAPTURE, Entry.Kind.RELEASE]).exists():
+        raise ValueError(f"{cause} was settled before.")
     released_credits = held.held_credits - captured_credits
     if captured_credits < 0 or released_credits < 0:
         raise ValueError(f"{captured_credits} of {held.held_credits} held credits can't be captured.")

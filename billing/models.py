@@ -24,6 +24,16 @@ class Wallet(models.Model):
         return f"{self.balance} credits"
 
 
+class Entries(models.QuerySet["Entry"]):
+    """Entries to read and to add to."""
+
+    def update(self, **changes: Any) -> int:
+        raise TypeError("Ledger entries are never changed.")
+
+    def delete(self) -> Any:
+        raise TypeError("Ledger entries are never deleted.")
+
+
 class Entry(models.Model):
     """One movement of credits; never changed, never deleted."""
 
@@ -40,6 +50,8 @@ class Entry(models.Model):
     cause = models.CharField(max_length=200)  # "generation:5120041", "welcome:7", "grant:…": unique for its kind
     note = models.CharField(max_length=200, blank=True)  # for people
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = Entries.as_manager()
 
     class Meta:
         verbose_name_plural = "entries"

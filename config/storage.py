@@ -38,7 +38,7 @@ def storages(storage_url: str, folder: Path) -> dict[str, Any]:
         backend = "storages.backends.s3.S3Storage"
     else:
         default = {"location": folder / "media", "base_url": "/media/", "allow_overwrite": True}
-        inputs = {"location": folder / "inputs", "base_url": None}
+        inputs = {"location": folder / "inputs"}
         backend = "config.storage.FolderStorage"
     return {
         "default": {"BACKEND": backend, "OPTIONS": default},

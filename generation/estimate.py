@@ -1,8 +1,8 @@
 """How long a generation will take, estimated high: callers sleep it once and expect the image to be there."""
 
 from django.db.models import QuerySet, Sum
+from django.utils import timezone
 
-from generation import queue
 from generation.models import LIVE, Generation, Status
 
 UNKNOWN_SECONDS_PER_CREDIT = 10.0  # before anything was made
@@ -23,10 +23,22 @@ def eta_seconds(generation: Generation) -> float:
     """Return the seconds until the generation will be over, zero when it is."""
     if generation.is_final:
         return 0.0
-    return queue_seconds(Generation.objects.filter(status__in=LIVE, pk__lte=generation.pk))
+    ahead = Generation.objects.filter(status__in=LIVE, pk__lt=generation.pk)
+    # The workers share what is ahead; the generation itself is made by one of them.
+    return MARGIN * seconds_per_credit() * (shared_credits(ahead) + generation.held_credits)
 
 
 def queue_seconds(live: QuerySet[Generation]) -> float:
     """Return the seconds until the given live generations will all be over."""
+    return MARGIN * seconds_per_credit() * shared_credits(live)
+
+
+def shared_credits(live: QuerySet[Generation]) -> float:
+    """Return the work of the given live generations for each worker.
+
+    Workers are counted by what they are doing now: when there is a queue, all of them are busy, and one that died
+    counts no longer than its lease.
+    """
     credits = live.aggregate(credits=Sum("held_credits"))["credits"] or 0
-    return MARGIN * credits * seconds_per_credit() / max(1, queue.gpu_workers_alive())
+    busy = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).count()
+    return credits / max(1, busy)

@@ -6,6 +6,8 @@ Runs in the gpu worker. Only the computing needs the accelerator; decoding comes
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.conf import settings
 
@@ -28,7 +30,16 @@ class Stopping(Exception):
 
 
 class StorageFailed(Exception):
-    """The images could not be stored; another attempt may find the storage well again."""
+    """The storage could not be read or written; another attempt may find it well again."""
+
+
+@contextmanager
+def storage_faults() -> Iterator[None]:
+    """Raise StorageFailed for whatever goes wrong inside: each storage library has errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        raise StorageFailed from error
 
 
 class Lease:
@@ -92,7 +103,7 @@ def make(pk: int, engine: Engine, stopping: threading.Event) -> None:
     except images.UnusableImage as refusal:
         services.fail(generation, str(refusal))
     except StorageFailed:
-        logger.exception("Storing the images of %s failed.", generation)
+        logger.exception("The storage failed %s.", generation)
         services.retry(generation)
     except Exception:  # the edge of the job: the credits go back, the details go to the log
         logger.exception("%s failed.", generation)
@@ -104,14 +115,17 @@ def read_request(generation: Generation) -> ImageRequest:
 
     Raises:
         UnusableImage: what is stored is no image.
+        StorageFailed
     """
     params = generation.parameters
     size = (params.width, params.height)
-    init_image = mask_image = None
-    if generation.init_image_name:
-        init_image = images.cover(images.decode(storage.read_input(generation.init_image_name)), *size)
-    if generation.mask_image_name:
-        mask_image = images.cover(images.decode_mask(storage.read_input(generation.mask_image_name)), *size)
+    with storage_faults():
+        init_data, mask_data = (
+            storage.read_input(name) if name else None
+            for name in (generation.init_image_name, generation.mask_image_name)
+        )
+    init_image = images.cover(images.decode(init_data), *size) if init_data is not None else None
+    mask_image = images.cover(images.decode_mask(mask_data), *size) if mask_data is not None else None
     return ImageRequest(
         mode=params.mode,
         prompt=params.full_prompt,
@@ -141,10 +155,8 @@ def store(generation: Generation, result: ImageResult, engine: Engine) -> None:
         text = images.parameters_text(params, seed=seed, sampler=engine.scheduler_name, model=engine.model_name)
         recipe = params.as_json() | {"seed": seed, "samples": 1, "model": engine.model_name}
         png = images.encode_png(image, text, recipe)
-        try:
+        with storage_faults():
             storage.save_image(generation, k, png, as_base64=params.base64)
-        except Exception as error:  # each storage library has errors of its own
-            raise StorageFailed from error
 
 
 def remove_canceled(generation: Generation) -> None:

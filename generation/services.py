@@ -92,9 +92,14 @@ def renew(generation: Generation, step: int) -> bool:
 
 
 def hand_back(generation: Generation) -> bool:
-    """Return a claimed generation to the head of the queue, since this worker must stop; the attempt does not count."""
+    """Return a claimed generation to the head of the queue, since this worker must stop; the attempt does not count.
+
+    Its number is free again: whoever held it gave it up here, and every claim that was lost has a lower one.
+    """
     with transaction.atomic():
-        won = claimed(generation).update(status=Status.QUEUED, lease_until=None, nudged_at=timezone.now())
+        won = claimed(generation).update(
+            status=Status.QUEUED, attempt=F("attempt") - 1, lease_until=None, nudged_at=timezone.now()
+        )
         if won:
             queue.ring(generation, at_front=True)
     return bool(won)

@@ -12,6 +12,12 @@ from generation.models import Generation
 from generation.params import Inputs
 
 
+class TextFile(ContentFile):
+    """Tells S3 what it is, which its name does not."""
+
+    content_type = "text/plain"
+
+
 def save_input(data: bytes) -> str:
     """Keep a start image as it was sent and return its name."""
     return storages["inputs"].save(f"{uuid.uuid4()}", ContentFile(data))
@@ -26,7 +32,7 @@ def save_image(generation: Generation, k: int, png: bytes, as_base64: bool) -> N
     """Store image `k`, and its base64 twin when asked for; storing it again replaces it."""
     default_storage.save(generation.image_name(k), ContentFile(png))
     if as_base64:
-        default_storage.save(base64_name(generation, k), ContentFile(base64.b64encode(png)))
+        default_storage.save(base64_name(generation, k), TextFile(base64.b64encode(png)))
 
 
 def read_base64(generation: Generation, k: int) -> str:

@@ -43,7 +43,8 @@ def deliver(pk: int) -> None:
     """Make one attempt, if the delivery is due and nobody else makes it."""
     now = timezone.now()
     delivery = Delivery.objects.select_related("generation__account").get(pk=pk)
-    retry_at = now + timedelta(seconds=delay_seconds(delivery.attempts))
+    # Counted from the end of the slowest answer, so that one attempt is over before the next begins.
+    retry_at = now + timedelta(seconds=TIMEOUT_SECONDS + delay_seconds(delivery.attempts))
     taken = Delivery.objects.filter(
         pk=pk, state=Delivery.State.PENDING, due_at__lte=now, attempts=delivery.attempts
     ).update(attempts=F("attempts") + 1, due_at=retry_at)

@@ -1,0 +1,58 @@
+"""Generations to begin with, and a Redis that is away."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from generation import queue, services
+from generation.models import Generation
+from generation.params import Inputs, Params
+from tests.conftest import Person
+from tests.services import free_port
+
+SMALL = {"width": 64, "height": 64, "num_inference_steps": 2, "enhance_prompt": False, "safety_checker": False}
+Submit = Callable[..., Generation]
+NO_INPUTS = Inputs()
+
+
+def small(**fields: Any) -> Params:
+    """Return parameters that the tiny model does in no time."""
+    return Params(**({"mode": "text2img", "prompt": "a cat", "seed": 7} | SMALL | fields))
+
+
+@pytest.fixture
+def submit(alice: Person) -> Submit:
+    """Return a function that submits for alice: its arguments are parameters, and the rest of the request."""
+
+    def make(
+        inputs: Inputs = NO_INPUTS, track_id: Any = None, webhook_url: str = "", by: Person = alice, **fields: Any
+    ) -> Generation:
+        return services.submit(by.api_key, small(**fields), inputs, track_id, webhook_url)
+
+    return make
+
+
+@pytest.fixture
+def no_redis(settings: Any) -> Iterator[None]:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    queue.redis.cache_clear()
+    yield
+    settings.__delattr__("REDIS_URL")
+    queue.redis.cache_clear()
+
+
+def lapse(generation: Generation) -> None:
+    """Let the lease run out."""
+    Generation.objects.filter(pk=generation.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def row(generation: Generation) -> Generation:
+    return Generation.objects.get(pk=generation.pk)
+
+
+def everything(generation: Generation) -> dict[str, Any]:
+    """Return all columns of the row."""
+    return Generation.objects.values().get(pk=generation.pk)

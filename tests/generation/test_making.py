@@ -1,0 +1,251 @@
+"""generation.making: one generation from claim to end, with the real engine."""
+
+import threading
+import time
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from PIL import Image, ImageChops
+
+from billing import ledger
+from generation import images, making, services, storage
+from generation.models import Generation, Status
+from generation.params import Inputs, Params
+from tests.conftest import Person
+from tests.generation.conftest import Submit, everything, lapse, row
+
+pytestmark = pytest.mark.django_db(transaction=True)  # leases are renewed from another connection
+
+
+class AtStep:
+    """The real engine; something happens at one of its steps."""
+
+    def __init__(self, engine: Any, step: int, happening: Callable[[], object]) -> None:
+        self.engine, self.step, self.happening = engine, step, happening
+        self.last_step = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def generate(self, request: Any, on_step: Callable[[int, int], None]) -> Any:
+        def watch(step: int, steps: int) -> None:
+            self.last_step = step
+            if step == self.step:
+                self.happening()
+            on_step(step, steps)
+
+        return self.engine.generate(request, on_step=watch)
+
+
+def make(generation: Generation, engine: Any, stopping: threading.Event | None = None) -> Generation:
+    making.make(generation.pk, engine, stopping or threading.Event())
+    return row(generation)
+
+
+def stored(generation: Generation) -> list[str]:
+    names = [generation.image_name(k) for k in range(4)]
+    return [name for name in names if default_storage.exists(name)]
+
+
+def png(generation: Generation, k: int = 0) -> bytes:
+    with default_storage.open(generation.image_name(k)) as file:
+        return bytes(file.read())
+
+
+def picture(colour: str = "teal") -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (40, 30), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_it_stores_and_charges_every_image(submit: Submit, engine: Any, alice: Person) -> None:
+    ended = make(submit(samples=2), engine)
+
+    assert (ended.status, ended.charged_credits, ended.nsfw, ended.step) == (Status.SUCCESS, 2, [False, False], 2)
+    assert (ended.model, ended.vae) == (engine.model_name, "AutoencoderKL")
+    assert ended.compute_seconds > 0
+    assert len(stored(ended)) == 2
+    assert png(ended, 0) != png(ended, 1)
+    assert alice.balance == 998
+
+
+def test_what_is_not_queued_is_left_alone(submit: Submit, engine: Any) -> None:
+    generation = submit()
+    services.cancel(generation.pk)
+    before = everything(generation)
+
+    make(generation, engine)
+
+    assert everything(generation) == before
+    assert stored(generation) == []
+
+
+@pytest.mark.parametrize(("samples", "levels"), [(1, 0), (2, 1)])  # a batch rounds floats in another order
+def test_the_last_image_can_be_made_again_from_what_its_png_says(
+    submit: Submit, engine: Any, samples: int, levels: int
+) -> None:
+    source = Inputs(init_image_name=storage.save_input(picture()))
+    first = make(submit(source, mode="img2img", strength=0.9, samples=samples), engine)
+    recipe = images.read_parameters(png(first, samples - 1))
+    assert recipe
+    assert recipe.pop("model") == engine.model_name
+
+    again = make(services.submit(first.api_key, Params.from_json(recipe), source), engine)
+
+    before, after = (Image.open(BytesIO(data)) for data in (png(first, samples - 1), png(again)))
+    assert (recipe["seed"], recipe["samples"]) == (7 + samples - 1, 1)
+    assert max(high for _, high in ImageChops.difference(before, after).getextrema()) <= levels
+
+
+def test_a_png_tells_other_programs_how_it_was_made(submit: Submit, engine: Any) -> None:
+    ended = make(submit(negative_prompt="dogs"), engine)
+
+    assert Image.open(BytesIO(png(ended))).info["parameters"].splitlines() == [
+        "a cat",
+        "Negative prompt: dogs",
+        f"Steps: 2, Sampler: DDIMScheduler, CFG scale: 7.5, Seed: 7, Size: 64x64, Model: {engine.model_name}",
+    ]
+
+
+def test_an_indecent_image_is_blank_and_costs_nothing(
+    submit: Submit, engine: Any, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SecondIsIndecent:
+        def is_nsfw(self, images: list[Image.Image]) -> list[bool]:
+            return [k == 1 for k in range(len(images))]
+
+    monkeypatch.setattr(engine, "_safety_checker", SecondIsIndecent())
+
+    ended = make(submit(samples=2, safety_checker=True), engine)
+
+    assert (ended.status, ended.nsfw, ended.charged_credits) == (Status.SUCCESS, [False, True], 1)
+    assert [Image.open(BytesIO(png(ended, k))).getbbox() is None for k in range(2)] == [False, True]
+    assert alice.balance == 999
+    assert list(ledger.differences()) == []
+
+
+def test_a_cancel_stops_the_computing_at_the_next_step(
+    submit: Submit, engine: Any, alice: Person, settings: Any
+) -> None:
+    settings.LEASE_SECONDS = 0.3  # renewed every 0.1 s, which is how a cancel is noticed
+    generation = submit(num_inference_steps=20)
+
+    def cancel() -> None:
+        services.cancel(generation.pk)
+        time.sleep(0.5)
+
+    watched = AtStep(engine, 3, cancel)
+    ended = make(generation, watched)
+
+    assert (ended.status, watched.last_step) == (Status.CANCELED, 3)
+    assert stored(ended) == []
+    assert alice.balance == 1000
+
+
+def test_a_cancel_during_the_last_step_leaves_no_image(submit: Submit, engine: Any) -> None:
+    generation = submit()
+
+    ended = make(generation, AtStep(engine, 2, lambda: services.cancel(generation.pk)))
+
+    assert ended.status == Status.CANCELED
+    assert stored(ended) == []
+
+
+def test_nothing_is_written_under_a_claim_that_was_lost(submit: Submit, engine: Any, alice: Person) -> None:
+    generation = submit()
+
+    def lose() -> None:
+        lapse(generation)
+        services.take_back(generation.pk, 1)
+        services.claim(generation.pk)
+
+    ended = make(generation, AtStep(engine, 2, lose))
+
+    assert (ended.status, ended.attempt, ended.charged_credits) == (Status.PROCESSING, 2, 0)
+    assert stored(ended) == []
+    assert alice.balance == 999  # still held
+
+
+def test_the_lease_is_renewed_while_the_engine_works(submit: Submit, engine: Any, settings: Any) -> None:
+    settings.LEASE_SECONDS = 0.6
+    generation = submit()
+    taken_back = []
+
+    def work_on() -> None:
+        for _ in range(15):
+            time.sleep(0.1)
+            taken_back.append(services.take_back(generation.pk, 1))
+
+    ended = make(generation, AtStep(engine, 1, work_on))
+
+    assert not any(taken_back)
+    assert ended.status == Status.SUCCESS
+
+
+def test_a_stopping_worker_hands_back_what_takes_longer_than_its_grace(
+    submit: Submit, engine: Any, settings: Any
+) -> None:
+    settings.STOP_GRACE_SECONDS = 0
+    stopping = threading.Event()
+
+    watched = AtStep(engine, 1, stopping.set)
+    ended = make(submit(), watched, stopping)
+
+    assert (ended.status, ended.attempt, ended.lease_until) == (Status.QUEUED, 0, None)
+    assert (watched.last_step, stored(ended)) == (1, [])
+
+
+def test_a_stopping_worker_finishes_what_fits_into_its_grace(submit: Submit, engine: Any, settings: Any) -> None:
+    settings.STOP_GRACE_SECONDS = 60
+    stopping = threading.Event()
+
+    assert make(submit(), AtStep(engine, 1, stopping.set), stopping).status == Status.SUCCESS
+
+
+def test_an_input_that_is_no_image_fails_with_the_reason(submit: Submit, engine: Any, alice: Person) -> None:
+    inputs = Inputs(init_image_name=storage.save_input(b"<html>not an image</html>"))
+
+    ended = make(submit(inputs, mode="img2img"), engine)
+
+    assert ended.status == Status.FAILED
+    assert ended.message == "The file is not an image that can be read; send PNG, JPEG, WebP, GIF, BMP or AVIF."
+    assert alice.balance == 1000
+
+
+def test_a_fault_of_the_engine_fails_without_telling_internals(submit: Submit, engine: Any, alice: Person) -> None:
+    def explode() -> None:
+        raise RuntimeError("device-side assert in /secret/path")
+
+    ended = make(submit(), AtStep(engine, 1, explode))
+
+    assert (ended.status, ended.message) == (Status.FAILED, "Failed, Try Again")
+    assert alice.balance == 1000
+
+
+def test_a_storage_that_cannot_be_written_is_tried_again(
+    submit: Submit, engine: Any, settings: Any, tmp_path: Any
+) -> None:
+    generation = submit()
+    well = settings.STORAGES
+    (tmp_path / "full").touch()
+    settings.STORAGES = well | {"default": well["default"] | {"OPTIONS": {"location": tmp_path / "full"}}}
+
+    assert make(generation, engine).status == Status.QUEUED
+    settings.STORAGES = well
+    ended = make(generation, engine)
+
+    assert (ended.status, ended.attempt, ended.charged_credits) == (Status.SUCCESS, 2, 1)
+
+
+def test_an_input_that_cannot_be_read_is_tried_again_and_then_given_up(
+    submit: Submit, engine: Any, alice: Person, settings: Any
+) -> None:
+    settings.MAX_ATTEMPTS = 2
+    generation = submit(Inputs(init_image_name="gone"), mode="img2img")
+
+    assert make(generation, engine).status == Status.QUEUED
+    assert make(generation, engine).status == Status.FAILED
+    assert alice.balance == 1000
