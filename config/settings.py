@@ -174,6 +174,8 @@ STOP_GRACE_SECONDS = env.decimal("STOP_GRACE_SECONDS", 20)  # a stopping worker 
 # Engine
 MODEL = env.text("MODEL", str(BASE_DIR / "generation" / "starter"))
 MODEL_REVISION = env.text("MODEL_REVISION") or None
+MODEL_VARIANT = env.text("MODEL_VARIANT") or None  # "fp16" where a hub id offers such weights
+MODEL_CONFIG = env.text("MODEL_CONFIG") or None  # for a single file: folder or hub id of its configs
 SCHEDULER = env.text("SCHEDULER") or None
 DEVICE = env.text("DEVICE", "auto")
 DTYPE = env.text("DTYPE", "auto")

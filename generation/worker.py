@@ -37,6 +37,8 @@ def load_engine() -> Engine:
         EngineSettings(
             model=settings.MODEL,
             revision=settings.MODEL_REVISION,
+            variant=settings.MODEL_VARIANT,
+            config=settings.MODEL_CONFIG,
             device=settings.DEVICE,
             dtype=settings.DTYPE,
             scheduler=settings.SCHEDULER,

@@ -1,0 +1,27 @@
+"""Stable Diffusion without Django: the only package that imports torch, diffusers and transformers."""
+
+from generation.engine.errors import (
+    BrokenLatents,
+    Canceled,
+    EngineError,
+    OutOfMemory,
+    UnknownScheduler,
+    UnsupportedModel,
+)
+from generation.engine.loading import EngineSettings
+from generation.engine.pipeline import Engine
+from generation.engine.request import ImageRequest, ImageResult, OnStep
+
+__all__ = [
+    "BrokenLatents",
+    "Canceled",
+    "Engine",
+    "EngineError",
+    "EngineSettings",
+    "ImageRequest",
+    "ImageResult",
+    "OnStep",
+    "OutOfMemory",
+    "UnknownScheduler",
+    "UnsupportedModel",
+]

@@ -1,0 +1,58 @@
+"""Between pixels and latents: the only module that calls the VAE."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from generation.engine.loading import Checkpoint
+
+
+class Autoencoder:
+    """Encodes images to latents as the UNet knows them, and decodes those; images of any size."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        self._vae = checkpoint.vae
+        self._dtype = checkpoint.dtype
+        config = self._vae.config
+        self._mean = self._per_channel(config.get("latents_mean"), config.get("shift_factor") or 0.0)
+        self._std = self._per_channel(config.get("latents_std"), 1.0)
+        self._scaling_factor: float = config.scaling_factor
+        self.scale_factor = 2 ** (len(config.block_out_channels) - 1)  # pixels a latent, on each side
+
+    def latent_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return (h, w) of the latents that cover an image of so many pixels."""
+        return -(-height // self.scale_factor), -(-width // self.scale_factor)
+
+    def pad(self, array: np.ndarray) -> np.ndarray:
+        """Repeat the last row and column of an array (H, W, ...) until the VAE can take it."""
+        h, w = self.latent_size(array.shape[1], array.shape[0])
+        missing = [(0, h * self.scale_factor - array.shape[0]), (0, w * self.scale_factor - array.shape[1])]
+        return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), mode="edge")
+
+    def to_pixels(self, image: Image.Image) -> torch.Tensor:
+        """Return an RGB image as (1, 3, H, W) in [-1, 1], padded to what the VAE can take."""
+        array = self.pad(np.asarray(image)).astype(np.float32) / 255.0
+        return torch.from_numpy(array).permute(2, 0, 1)[None] * 2 - 1
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        """Return the distribution of latents for pixels (1, 3, H, W) in [-1, 1], to draw samples from."""
+        encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
+        return encoded.latent_dist if hasattr(encoded, "latent_dist") else encoded.latents
+
+    def draw(self, encoded: Any, generator: torch.Generator) -> torch.Tensor:
+        """Draw one sample of latents, (1, C, h, w), scaled for the UNet."""
+        latents = encoded if isinstance(encoded, torch.Tensor) else encoded.sample(generator=generator)
+        return (latents.to(self._dtype) - self._mean) * self._scaling_factor / self._std
+
+    def decode(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
+        """Return the image of latents (1, C, h, w), cropped to width x height."""
+        latents = latents * self._std / self._scaling_factor + self._mean
+        pixels = self._vae.decode(latents.to(self._vae.dtype)).sample[0]
+        levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+        return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy()).crop((0, 0, width, height))
+
+    def _per_channel(self, values: list[float] | None, default: float) -> torch.Tensor:
+        device, dtype = self._vae.device, self._dtype
+        return torch.tensor(default if values is None else values, device=device, dtype=dtype).view(1, -1, 1, 1)

@@ -1,0 +1,24 @@
+"""What to do when a device runs out of memory."""
+
+import torch
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an error means that the device, or the machine, had no memory left."""
+    # MPS and the CPU allocator raise a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error) or "can't allocate" in str(error)
+
+
+def release_cache(device: torch.device) -> None:
+    """Give memory that torch holds but does not use back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def save_memory(unet: torch.nn.Module, vae: torch.nn.Module) -> None:
+    """Compute attention in slices and images in tiles from now on: slower, in a fraction of the memory."""
+    unet.set_attention_slice("auto")
+    if hasattr(vae, "enable_tiling"):
+        vae.enable_tiling()

@@ -1,0 +1,142 @@
+"""The engine: from a request to images, by samples that are prepared, stepped and finished."""
+
+import logging
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from PIL import Image
+
+from generation.engine import memory
+from generation.engine.autoencoder import Autoencoder
+from generation.engine.denoising import Denoiser, Sample
+from generation.engine.errors import BrokenLatents, OutOfMemory
+from generation.engine.inpainting import composite, cover, repainted
+from generation.engine.loading import Checkpoint, EngineSettings, load_checkpoint
+from generation.engine.preparation import Preparation
+from generation.engine.request import ImageRequest, ImageResult, OnStep
+from generation.engine.safety import SafetyChecker, build_checker
+from generation.engine.schedulers import Schedulers, find
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """One checkpoint in memory, ready for text2img, img2img and inpaint; used by one thread at a time.
+
+    `generate` does a whole request. Its three parts, `prepare`, `step` and `finish`, are open to a caller that steps
+    the samples of several requests together.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, safety_checker: SafetyChecker | None, scheduler: str | None = None):
+        self.model_name = checkpoint.name
+        self.revision = checkpoint.revision
+        self.vae_name = type(checkpoint.vae).__name__
+        self.saves_memory = False
+        self._checkpoint = checkpoint
+        self._safety_checker = safety_checker
+        self._schedulers = Schedulers(checkpoint.scheduler, scheduler)
+        self.scheduler_name = type(self._schedulers.new()).__name__
+        self._autoencoder = Autoencoder(checkpoint)
+        self._preparation = Preparation(checkpoint, self._autoencoder, self._schedulers)
+        self._denoiser = Denoiser(checkpoint.unet)
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Self:
+        """Read the weights and return an engine that holds them.
+
+        Raises:
+            UnsupportedModel, UnknownScheduler: the settings name what this engine can't run.
+            OSError: there is no such model.
+        """
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        if settings.scheduler:
+            find(settings.scheduler)  # refuse before gigabytes are read
+        checkpoint = load_checkpoint(settings)
+        engine = cls(checkpoint, build_checker(settings, checkpoint.device), settings.scheduler)
+        if settings.frugal:
+            engine.save_memory()
+        logger.info("Loaded %s", engine.description())
+        return engine
+
+    def description(self) -> str:
+        """Return one line for logs: what runs, where, in which precision."""
+        checkpoint = self._checkpoint
+        kind = "SDXL" if checkpoint.is_xl else "SD"
+        return (
+            f"{self.model_name} ({self.revision}), {kind}{' inpainting' if checkpoint.is_inpainting else ''}, "
+            f"{self.vae_name} 1/{self._autoencoder.scale_factor}, {type(self._schedulers.new()).__name__}, "
+            f"{checkpoint.device}, {str(checkpoint.dtype).removeprefix('torch.')}"
+        )
+
+    def save_memory(self) -> None:
+        """Slice attention and tile the VAE from now on."""
+        memory.save_memory(self._checkpoint.unet, self._checkpoint.vae)
+        self.saves_memory = True
+
+    def generate(self, request: ImageRequest, on_step: OnStep | None = None) -> ImageResult:
+        """Make the images of a request; where memory runs out, once more with slicing and tiling.
+
+        Raises:
+            UnknownScheduler: the request names one that we don't have.
+            OutOfMemory, BrokenLatents: there is no image to show.
+            Whatever on_step raises.
+        """
+        try:
+            return self._generate(request, on_step)
+        except RuntimeError as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            reason = str(error)
+        # The traceback, and with it the tensors of the failed attempt, is gone only now.
+        memory.release_cache(self._checkpoint.device)
+        if self.saves_memory:
+            raise OutOfMemory(reason)
+        logger.warning("Out of memory, trying again with attention slicing and VAE tiling.")
+        self.save_memory()
+        return self.generate(request, on_step)
+
+    def _generate(self, request: ImageRequest, on_step: OnStep | None) -> ImageResult:
+        report = on_step or (lambda step, steps: None)
+        samples = self.prepare(request)
+        steps = len(samples[0].timesteps)
+        report(0, steps)
+        for step in range(steps):
+            self.step(samples)
+            report(step + 1, steps)
+        return self.finish(request, samples)
+
+    @torch.inference_mode()
+    def prepare(self, request: ImageRequest) -> list[Sample]:
+        """Return the samples of a request at their first step; sample k depends on `seed + k` alone."""
+        return self._preparation.samples(request)
+
+    @torch.inference_mode()
+    def step(self, samples: Sequence[Sample]) -> None:
+        """Advance samples of one latent size and one prompt length by one step each."""
+        self._denoiser.step(samples)
+
+    @torch.inference_mode()
+    def finish(self, request: ImageRequest, samples: Sequence[Sample]) -> ImageResult:
+        """Return the images of a request whose samples are done; unsafe ones are black.
+
+        Raises:
+            BrokenLatents: a sample is not made of finite numbers.
+        """
+        images = [self._decode(request, sample) for sample in samples]
+        nsfw = [False] * len(images)
+        if self._safety_checker is not None and request.safety_checker:
+            nsfw = self._safety_checker.is_nsfw(images)
+        blank = Image.new("RGB", (request.width, request.height))
+        shown = [blank.copy() if unsafe else image for image, unsafe in zip(images, nsfw, strict=True)]
+        return ImageResult(shown, nsfw, request.seeds)
+
+    def _decode(self, request: ImageRequest, sample: Sample) -> Image.Image:
+        if not sample.latents.isfinite().all():
+            raise BrokenLatents("The model returned NaN or infinity; float32 may help.")
+        image = self._autoencoder.decode(sample.latents, request.width, request.height)
+        if request.mode != "inpaint" or request.init_image is None or request.mask_image is None:
+            return image
+        original = cover(request.init_image, request.width, request.height)
+        return composite(image, original, repainted(request.mask_image, request.width, request.height))

@@ -1,0 +1,64 @@
+"""Tiny random checkpoints, built once, and pictures that are the same every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generation.engine import Engine, EngineSettings
+from tests.tiny_model import build_tiny_model
+
+torch.set_num_threads(1)  # the networks are too small for more to pay
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_v_prediction(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("tiny_v"), prediction_type="v_prediction")
+
+
+@pytest.fixture(scope="session")
+def tiny_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("tiny_xl"), "xl")
+
+
+@pytest.fixture(scope="session")
+def tiny_inpainting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("tiny_inpainting"), "inpainting")
+
+
+@pytest.fixture(scope="session")
+def engine(tiny: Path) -> Engine:
+    return Engine.load(EngineSettings(model=str(tiny), safety="none"))
+
+
+@pytest.fixture(scope="session")
+def engine_xl(tiny_xl: Path) -> Engine:
+    return Engine.load(EngineSettings(model=str(tiny_xl), safety="none"))
+
+
+@pytest.fixture(scope="session")
+def engine_inpainting(tiny_inpainting: Path) -> Engine:
+    return Engine.load(EngineSettings(model=str(tiny_inpainting), safety="none"))
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """64x64, smooth colours with an edge."""
+    y, x = np.mgrid[0:64, 0:64]
+    levels = np.stack([4 * x, 4 * y, np.where(x > y, 200, 30)], axis=-1)
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+@pytest.fixture
+def mask() -> Image.Image:
+    """64x64, white in a square that no latent pixel fits exactly."""
+    levels = np.zeros((64, 64), dtype=np.uint8)
+    levels[19:45, 11:37] = 255
+    return Image.fromarray(levels)

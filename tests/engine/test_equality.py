@@ -1,0 +1,208 @@
+"""For one seed, prompt and scheduler, our image is the image of the diffusers pipelines to within one level."""
+
+from functools import cache
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generation.engine import Engine, EngineSettings, ImageRequest
+from generation.engine.schedulers import find
+from tests.tiny_model import build_tiny_model
+
+PROMPT, NEGATIVE_PROMPT = "a cat on a bench, photograph", "rain, blurry"
+SCHEDULERS = [
+    "ddim",
+    "ddpm",
+    "deis",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "dpmpp_2m_sde",
+    "dpmpp_sde",
+    "euler",
+    "euler_a",
+    "heun",
+    "kdpm2",
+    "kdpm2_a",
+    "lcm",
+    "lms",
+    "lms_karras",
+    "pndm",
+    "tcd",
+    "unipc",
+]
+
+
+@cache
+def load_pipeline(pipeline_class: type, folder: Path, dtype: torch.dtype) -> diffusers.DiffusionPipeline:
+    pipeline = pipeline_class.from_pretrained(folder, dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def reference(
+    pipeline_class: type, folder: Path, scheduler: str | None = None, dtype: torch.dtype = torch.float32, **call
+) -> np.ndarray:
+    """Return the image that diffusers makes of a call."""
+    pipeline = load_pipeline(pipeline_class, folder, dtype)
+    kind, settings = find(scheduler or "ddim")
+    default = diffusers.DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
+    pipeline.scheduler = kind.from_config(default.config, clip_sample=False, skip_prk_steps=True, **settings)
+    seed = call.pop("seed", 5)
+    defaults = {"prompt": PROMPT, "negative_prompt": NEGATIVE_PROMPT, "num_inference_steps": 6, "guidance_scale": 7.5}
+    image = pipeline(**defaults | call, generator=torch.Generator("cpu").manual_seed(seed)).images[0]
+    return np.asarray(image).astype(int)
+
+
+def ours(engine: Engine, **fields) -> np.ndarray:
+    """Return the image that the engine makes of a request."""
+    request = {
+        "prompt": PROMPT,
+        "negative_prompt": NEGATIVE_PROMPT,
+        "num_inference_steps": 6,
+        "width": 64,
+        "height": 64,
+        "seed": 5,
+    }
+    return np.asarray(engine.generate(ImageRequest(**request | fields)).images[0]).astype(int)
+
+
+def assert_equal(image: np.ndarray, expected: np.ndarray) -> None:
+    assert expected.std() > 20, "the reference is too plain to tell anything"
+    assert np.abs(image - expected).max() <= 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_it_makes_the_text2img_image_of_diffusers(engine, tiny, scheduler):
+    expected = reference(diffusers.StableDiffusionPipeline, tiny, scheduler, height=64, width=64)
+
+    assert_equal(ours(engine, scheduler=scheduler), expected)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_it_makes_the_img2img_image_of_diffusers(engine, tiny, photo, scheduler):
+    expected = reference(diffusers.StableDiffusionImg2ImgPipeline, tiny, scheduler, image=photo, strength=0.7)
+
+    assert_equal(ours(engine, mode="img2img", init_image=photo, strength=0.7, scheduler=scheduler), expected)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_it_makes_the_inpaint_image_of_diffusers_inside_the_mask(engine, tiny, photo, mask, scheduler):
+    call = {"image": photo, "mask_image": mask, "strength": 0.7, "height": 64, "width": 64}
+    expected = reference(diffusers.StableDiffusionInpaintPipeline, tiny, scheduler, **call)
+
+    image = ours(engine, mode="inpaint", init_image=photo, mask_image=mask, strength=0.7, scheduler=scheduler)
+
+    white = np.asarray(mask) > 0
+    assert_equal(image[white], expected[white])
+
+
+@pytest.mark.parametrize("strength", [0.17, 0.5, 0.99, 1.0])
+def test_it_makes_the_img2img_image_of_diffusers_at_any_strength(engine, tiny, photo, strength):
+    expected = reference(diffusers.StableDiffusionImg2ImgPipeline, tiny, "euler_a", image=photo, strength=strength)
+
+    assert_equal(ours(engine, mode="img2img", init_image=photo, strength=strength, scheduler="euler_a"), expected)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("scheduler", ["ddim", "euler_a"])
+def test_it_makes_the_image_of_diffusers_with_an_inpainting_unet(
+    engine_inpainting, tiny_inpainting, photo, mask, scheduler, strength
+):
+    call = {"image": photo, "mask_image": mask, "strength": strength, "height": 64, "width": 64}
+    expected = reference(diffusers.StableDiffusionInpaintPipeline, tiny_inpainting, scheduler, **call)
+
+    image = ours(
+        engine_inpainting, mode="inpaint", init_image=photo, mask_image=mask, strength=strength, scheduler=scheduler
+    )
+
+    white = np.asarray(mask) > 0
+    assert_equal(image[white], expected[white])
+
+
+def test_it_makes_the_image_of_diffusers_when_inpainting_at_full_strength(engine, tiny, photo, mask):
+    call = {"image": photo, "mask_image": mask, "strength": 1.0, "height": 64, "width": 64}
+    expected = reference(diffusers.StableDiffusionInpaintPipeline, tiny, "euler_a", **call)
+
+    image = ours(engine, mode="inpaint", init_image=photo, mask_image=mask, strength=1.0, scheduler="euler_a")
+
+    white = np.asarray(mask) > 0
+    assert_equal(image[white], expected[white])
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "heun", "unipc"])
+def test_it_makes_the_image_of_diffusers_with_v_prediction(tiny_v_prediction, scheduler):
+    engine = Engine.load(EngineSettings(model=str(tiny_v_prediction), safety="none"))
+    expected = reference(diffusers.StableDiffusionPipeline, tiny_v_prediction, scheduler, height=64, width=64)
+
+    assert_equal(ours(engine, scheduler=scheduler), expected)
+
+
+@pytest.mark.parametrize("negative_prompt", [NEGATIVE_PROMPT, None])
+def test_it_makes_the_xl_text2img_image_of_diffusers(engine_xl, tiny_xl, negative_prompt):
+    call = {"height": 64, "width": 72, "negative_prompt": negative_prompt}
+    expected = reference(diffusers.StableDiffusionXLPipeline, tiny_xl, "euler", **call)
+
+    assert_equal(ours(engine_xl, width=72, scheduler="euler", negative_prompt=negative_prompt or ""), expected)
+
+
+def test_it_makes_the_xl_img2img_image_of_diffusers(engine_xl, tiny_xl, photo):
+    expected = reference(diffusers.StableDiffusionXLImg2ImgPipeline, tiny_xl, "euler_a", image=photo, strength=0.6)
+
+    assert_equal(ours(engine_xl, mode="img2img", init_image=photo, strength=0.6, scheduler="euler_a"), expected)
+
+
+def test_it_makes_the_xl_inpaint_image_of_diffusers(engine_xl, tiny_xl, photo, mask):
+    call = {"image": photo, "mask_image": mask, "strength": 0.6, "height": 64, "width": 64}
+    expected = reference(diffusers.StableDiffusionXLInpaintPipeline, tiny_xl, "euler_a", **call)
+
+    image = ours(engine_xl, mode="inpaint", init_image=photo, mask_image=mask, strength=0.6, scheduler="euler_a")
+
+    white = np.asarray(mask) > 0
+    assert_equal(image[white], expected[white])
+
+
+@pytest.mark.parametrize(("width", "height"), [(72, 88), (128, 64), (104, 136)])
+def test_it_makes_the_image_of_diffusers_at_sizes_that_halve_unevenly(engine, tiny, width, height):
+    expected = reference(diffusers.StableDiffusionPipeline, tiny, "ddim", width=width, height=height)
+
+    assert_equal(ours(engine, scheduler="ddim", width=width, height=height), expected)
+
+
+def test_it_makes_the_image_of_diffusers_without_guidance(engine, tiny):
+    expected = reference(diffusers.StableDiffusionPipeline, tiny, height=64, width=64, guidance_scale=1.0)
+
+    assert_equal(ours(engine, guidance_scale=1.0), expected)
+
+
+def test_it_makes_the_image_of_diffusers_with_a_unet_that_takes_guidance_as_input(tmp_path):
+    folder = build_tiny_model(tmp_path, time_cond_proj_dim=16)
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", scheduler="lcm"))
+    expected = reference(diffusers.StableDiffusionPipeline, folder, "lcm", height=64, width=64)
+
+    assert_equal(ours(engine), expected)
+
+
+def test_it_makes_the_image_of_diffusers_in_bfloat16(tiny):
+    engine = Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="bfloat16"))
+    call = {"height": 64, "width": 64, "guidance_scale": 1.0}  # one row, as bfloat16 rounds a batch differently
+    expected = reference(diffusers.StableDiffusionPipeline, tiny, dtype=torch.bfloat16, **call)
+
+    assert_equal(ours(engine, guidance_scale=1.0), expected)
+
+
+def test_it_uses_the_scheduler_of_the_checkpoint_unless_told_otherwise(engine, tiny):
+    assert_equal(ours(engine), reference(diffusers.StableDiffusionPipeline, tiny, height=64, width=64))
+    assert np.abs(ours(engine) - ours(engine, scheduler="euler_a")).max() > 10
+
+
+def test_it_takes_the_picture_as_it_is_when_its_size_fits(engine, photo):
+    larger = photo.resize((128, 64), Image.Resampling.NEAREST)
+
+    image = ours(engine, mode="img2img", init_image=larger, strength=0.4)
+
+    cropped = larger.crop((32, 0, 96, 64))
+    assert np.array_equal(image, ours(engine, mode="img2img", init_image=cropped, strength=0.4))
