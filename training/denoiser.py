@@ -1,0 +1,183 @@
+"""Train the UNet, from the last checkpoint if there is one: `python -m training.denoiser [--start-from unet/]`.
+
+All randomness of a step comes from its number, so a run that was stopped goes on exactly as if it had not been.
+"""
+
+import argparse
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.training_utils import EMAModel, compute_snr
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from training import settings, sheet
+from training.captions import caption
+from training.latents import Latents, load
+
+CHECKPOINT = settings.HOME / "denoiser.pt"
+NOISE = {"beta_schedule": "scaled_linear", "beta_start": settings.BETA_START, "beta_end": settings.BETA_END}
+NOISE |= {"prediction_type": "v_prediction"}
+
+
+def new_unet() -> UNet2DConditionModel:
+    """Return the UNet before any training, with attention only where the picture is 8x8 and 4x4: cheap and enough."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=32,
+        out_channels=32,
+        layers_per_block=1,
+        block_out_channels=settings.BLOCK_OUT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=settings.TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def start_from(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Take over every weight of another UNet that has a place of the same name and shape in this one."""
+    there, here = UNet2DConditionModel.from_pretrained(folder).state_dict(), unet.state_dict()
+    shared = {name: weight for name, weight in there.items() if name in here and weight.shape == here[name].shape}
+    unet.load_state_dict(shared, strict=False)
+    share = sum(weight.numel() for weight in shared.values()) / unet.num_parameters()
+    print(f"{share:.0%} of the weights from {folder}")
+
+
+class Batches:
+    """Latents with the states of their captions, a batch for each step's number."""
+
+    def __init__(self, latents: Latents):
+        self.latents = latents
+        self.tokenizer = CLIPTokenizer.from_pretrained(settings.HOME / "tokenizer")
+        self.text_encoder = CLIPTextModel.from_pretrained(settings.HOME / "text_encoder", dtype=torch.float32).eval()
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return latents (B, 32, h, w) and text states (B, 77, TEXT_WIDTH)."""
+        rng = random.Random(f"{settings.SEED} {step}")
+        large = step % settings.LARGE_EVERY == settings.LARGE_EVERY - 1
+        pixels, size = (512, settings.BATCH // 4) if large else (256, settings.BATCH)
+        pool, backgrounds = self.latents.sizes[pixels], self.latents.backgrounds[pixels]
+        weights = [settings.STYLE_WEIGHTS[style] for _, style in self.latents.pictures]
+        chosen = [(rng.randrange(len(pool)), n) for n in rng.choices(range(pool.shape[1]), weights, k=size)]
+        texts = [caption(*self.latents.pictures[n], backgrounds[v][n], rng).text for v, n in chosen]
+        texts = ["" if rng.random() < settings.EMPTY_CAPTIONS else text for text in texts]
+        clean = torch.stack([pool[v, n] for v, n in chosen]).float()
+        return clean.contiguous(memory_format=torch.channels_last), self.encode(texts)
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Tensor:
+        """Return the text states, which are not trained here."""
+        ids = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self.text_encoder(ids).last_hidden_state
+
+
+def loss_of(unet: UNet2DConditionModel, scheduler: DDPMScheduler, clean: Tensor, states: Tensor, step: int) -> Tensor:
+    """Return the loss of one step: squared error of v, with the nearly noiseless timesteps held down.
+
+    Source: Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, for noise prediction; with
+    v it leaves full weight to the noisy timesteps, where the caption decides what there is.
+    """
+    generator = torch.Generator().manual_seed(settings.SEED * 10**9 + step)
+    noise = torch.randn(clean.shape, generator=generator)
+    # One timestep from each of B equal spans: less variance than B independent ones.
+    spans = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
+    timesteps = (spans / len(clean) * scheduler.config.num_train_timesteps).long()
+    noisy = scheduler.add_noise(clean, noise, timesteps).contiguous(memory_format=torch.channels_last)
+    target = scheduler.get_velocity(clean, noise, timesteps)
+    error = (unet(noisy, timesteps, states).sample - target).square().mean((1, 2, 3))
+    snr = compute_snr(scheduler, timesteps)
+    return (error * snr.clamp(max=settings.MIN_SNR_GAMMA) / snr).mean()
+
+
+def learning_rate(step: int) -> float:
+    """Return the rate of a step: linear warm-up, constant, linear cool-down to nothing."""
+    warmup = (step + 1) / settings.WARMUP_STEPS
+    cooldown = (settings.STEPS - step) / settings.COOLDOWN_STEPS
+    return settings.LEARNING_RATE * min(1.0, warmup, cooldown)
+
+
+def save(state: dict[str, Any]) -> None:
+    """Write the checkpoint whole or not at all."""
+    partial = CHECKPOINT.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, CHECKPOINT)
+
+
+def train(start_folder: Path | None) -> None:
+    """Train to the last step, or until the process is asked to end; the checkpoint is current then."""
+    torch.manual_seed(settings.SEED)
+    torch.set_num_threads(settings.THREADS)
+    torch.set_flush_denormal(True)
+    unet, scheduler = new_unet().to(memory_format=torch.channels_last), DDPMScheduler(**NOISE)
+    if start_folder:
+        start_from(unet, start_folder)
+    ema = EMAModel(unet.parameters(), decay=settings.EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    step, seconds, smooth = 0, 0.0, None
+    if CHECKPOINT.exists():
+        state = torch.load(CHECKPOINT, weights_only=False)
+        unet.load_state_dict(state["unet"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds, smooth = state["step"], state["seconds"], state["loss"]
+    batches = Batches(load())
+
+    def checkpoint() -> None:
+        save(
+            {
+                "unet": unet.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "seconds": seconds + time.time() - begun,
+                "loss": smooth,
+            }
+        )
+
+    asked_to_end: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: asked_to_end.append(number))
+    begun = saved = shown = drawn = time.time()
+    images = 0
+    while step < settings.STEPS and not asked_to_end:
+        clean, states = batches(step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step)
+        loss = loss_of(unet, scheduler, clean, states, step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        ema.step(unet.parameters())
+        step, images = step + 1, images + len(clean)
+        smooth = loss.item() if smooth is None else 0.99 * smooth + 0.01 * loss.item()
+        now = time.time()
+        if step % 25 == 0:
+            rate, left = images / (now - shown), (settings.STEPS - step) * (now - shown) / 25 / 3600
+            print(f"step {step} loss {smooth:.4f} {rate:.1f} img/s {left:.1f} h left", flush=True)
+            shown, images = now, 0
+        if now - saved > settings.CHECKPOINT_SECONDS:
+            checkpoint()
+            saved = now
+        if now - drawn > settings.SHEET_SECONDS:
+            ema.store(unet.parameters())
+            ema.copy_to(unet.parameters())
+            pipeline = sheet.pipeline(unet, batches.text_encoder, batches.tokenizer)
+            sheet.draw(pipeline, sheet.PROMPTS).save(settings.HOME / f"sheet-{step:06d}.png")
+            ema.restore(unet.parameters())
+            drawn = time.time()
+    checkpoint()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--start-from", type=Path, help="folder of a UNet whose weights to begin with, where they fit")
+    train(parser.parse_args().start_from)
