@@ -78,11 +78,6 @@ def cover(image: Image.Image, width: int, height: int) -> Image.Image:
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
 
 
-def blank(width: int, height: int) -> Image.Image:
-    """Return the black image that replaces one that may not be shown."""
-    return Image.new("RGB", (width, height))
-
-
 def is_url(text: str) -> bool:
     """Tell whether an image field holds a link, rather than the image itself."""
     return text.lower().startswith(("http://", "https://"))

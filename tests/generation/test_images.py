@@ -543,9 +543,3 @@ def test_the_parameters_hold_the_prompt_that_the_model_read() -> None:
     text = images.parameters_text(params, seed=5, sampler="DDIM", model="m")
 
     assert text.startswith(f"{params.full_prompt}\nNegative prompt: {params.full_negative_prompt}\nSteps: 31")
-
-
-def test_a_blank_image_is_black() -> None:
-    image = images.blank(64, 32)
-
-    assert (image.mode, image.size, image.getextrema()) == ("RGB", (64, 32), ((0, 0),) * 3)
