@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from accounts import quotas
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from billing import ledger
 from generation import pricing, queue, webhooks
 from generation.models import LIVE, Generation, Status
@@ -26,16 +26,23 @@ TRY_AGAIN = "Failed, Try Again"
 
 @transaction.atomic
 def submit(
-    key: ApiKey, params: Params, inputs: Inputs, track_id: str | int | float | None = None, webhook_url: str = ""
+    account: User,
+    params: Params,
+    inputs: Inputs,
+    track_id: str | int | float | None = None,
+    webhook_url: str = "",
+    api_key: ApiKey | None = None,
 ) -> Generation:
     """Record the generation, hold its credits, count it and ring the queue, or do none of these.
+
+    `api_key` is what the caller showed; a person who is logged in shows none.
 
     Raises:
         InsufficientCredits, RateLimited, QuotaExceeded: nothing was written.
     """
     generation = Generation.objects.create(
-        account=key.user,
-        api_key=key,
+        account=account,
+        api_key=api_key,
         params=params.as_json(),
         init_image_url=inputs.init_image_url,
         init_image_name=inputs.init_image_name,
@@ -46,8 +53,8 @@ def submit(
         webhook_url=webhook_url,
         held_credits=pricing.credits(params),
     )
-    ledger.hold(key.user.pk, generation.held_credits, generation.cause)
-    quotas.admit(key.user, params.samples)
+    ledger.hold(account.pk, generation.held_credits, generation.cause)
+    quotas.admit(account, params.samples)
     queue.ring(generation)
     return generation
 

@@ -76,7 +76,9 @@ class Generate(V3View):
         fields.is_valid(raise_exception=True)
         values = fields.validated_data
         with storage.kept_inputs(values.get("init_image"), values.get("mask_image")) as inputs:
-            generation = services.submit(key, fields.params(), inputs, values["track_id"], values["webhook"] or "")
+            generation = services.submit(
+                key.user, fields.params(), inputs, values["track_id"], values["webhook"] or "", api_key=key
+            )
         return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
 
 

@@ -29,7 +29,7 @@ def staff(charlie: Person) -> Client:
 @pytest.fixture
 def generation(alice: Person) -> Generation:
     params = Params(mode="text2img", prompt="a cat", seed=1)
-    return services.submit(alice.api_key, params, Inputs(), "mine", "https://example.org/hook")
+    return services.submit(alice.user, params, Inputs(), "mine", "https://example.org/hook", alice.api_key)
 
 
 def page(model: type, name: str, *args: object) -> str:

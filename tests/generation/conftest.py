@@ -30,7 +30,7 @@ def submit(alice: Person) -> Submit:
     def make(
         inputs: Inputs = NO_INPUTS, track_id: Any = None, webhook_url: str = "", by: Person = alice, **fields: Any
     ) -> Generation:
-        return services.submit(by.api_key, small(**fields), inputs, track_id, webhook_url)
+        return services.submit(by.user, small(**fields), inputs, track_id, webhook_url, by.api_key)
 
     return make
 

@@ -93,7 +93,7 @@ def test_the_last_image_can_be_made_again_from_what_its_png_says(
     assert recipe
     assert recipe.pop("model") == engine.model_name
 
-    again = make(services.submit(first.api_key, Params.from_json(recipe), source), engine)
+    again = make(services.submit(first.account, Params.from_json(recipe), source), engine)
 
     before, after = (Image.open(BytesIO(data)) for data in (png(first, samples - 1), png(again)))
     assert (recipe["seed"], recipe["samples"]) == (7 + samples - 1, 1)
