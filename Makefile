@@ -8,8 +8,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: install
 	@exec $(BIN)/python -m config.run
 
+# Files are dealt out in order, one to a core: their fixtures (a live site, a browser) are then started once.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: install-test
 	$(BIN)/ruff check

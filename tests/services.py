@@ -1,6 +1,7 @@
 """Starts a PostgreSQL and a Valkey of its own for the test run, before Django reads its settings.
 
-Loaded by `-p tests.services` in pyproject.toml. Everything lives in one temporary folder and is gone afterwards.
+Loaded by `-p tests.services` in pyproject.toml, in each process that runs tests. Everything lives in one temporary
+folder and is gone afterwards.
 """
 
 import logging
