@@ -18,7 +18,7 @@ from generation.models import Generation, Status
 
 logger = logging.getLogger(__name__)
 
-RENEW_SECONDS = 1.0  # how soon a cancel is noticed, and how fresh the progress is
+RENEW_SECONDS = 0.25  # how soon a cancel is noticed, and how fresh the progress is
 
 
 class LeaseLost(Exception):

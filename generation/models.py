@@ -101,6 +101,23 @@ class Generation(models.Model):
         return f"generations/{self.file_prefix}-{k}.png"
 
 
+class IdempotencyKey(models.Model):
+    """What a caller submitted under a key of its own; written only by idempotency.py, and forgotten after a day."""
+
+    account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)  # SHA-256 of the body, hexadecimal
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"])]
+        constraints = [models.UniqueConstraint(fields=["account", "key"], name="one_generation_per_idempotency_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.generation_id}"
+
+
 class Delivery(models.Model):
     """One webhook to be sent, written with the end of its generation; delays are rows, so nothing sleeps or forgets."""
 

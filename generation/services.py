@@ -17,7 +17,8 @@ from django.utils import timezone
 from accounts import quotas
 from accounts.models import ApiKey, User
 from billing import ledger
-from generation import pricing, queue, webhooks
+from generation import idempotency, pricing, queue, webhooks
+from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
 
@@ -32,13 +33,15 @@ def submit(
     track_id: str | int | float | None = None,
     webhook_url: str = "",
     api_key: ApiKey | None = None,
+    repeatable: Repeatable | None = None,
 ) -> Generation:
     """Record the generation, hold its credits, count it and ring the queue, or do none of these.
 
     `api_key` is what the caller showed; a person who is logged in shows none.
 
     Raises:
-        InsufficientCredits, RateLimited, QuotaExceeded: nothing was written.
+        InsufficientCredits, RateLimited, QuotaExceeded, IdempotencyKeyReused: nothing was written.
+        AlreadySubmitted: nothing was written either; it carries the earlier generation under the same key.
     """
     generation = Generation.objects.create(
         account=account,
@@ -53,6 +56,8 @@ def submit(
         webhook_url=webhook_url,
         held_credits=pricing.credits(params),
     )
+    if repeatable:
+        idempotency.remember(generation, repeatable)
     ledger.hold(account.pk, generation.held_credits, generation.cause)
     quotas.admit(account, params.samples)
     queue.ring(generation)

@@ -1,11 +1,11 @@
-"""Mends what was left behind: lapsed claims, lost nudges, webhooks that are due. Safe to run at any time, anywhere."""
+"""Mends what was left behind: lapsed claims, lost nudges, due webhooks, old keys. Safe to run at any time, anywhere."""
 
 from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
 
-from generation import queue, services, webhooks
+from generation import idempotency, queue, services, webhooks
 from generation.models import Generation, Status
 
 NUDGE_AGAIN_SECONDS = 10
@@ -27,3 +27,4 @@ def sweep() -> None:
             Generation.objects.filter(pk=generation.pk).update(nudged_at=now)
             queue.ring(generation)
     webhooks.ring_due()
+    idempotency.forget()

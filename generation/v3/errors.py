@@ -15,13 +15,24 @@ from rest_framework.response import Response
 from accounts.authentication import InvalidKey
 from accounts.quotas import QuotaExceeded, RateLimited
 from billing.ledger import InsufficientCredits
+from generation.idempotency import IdempotencyKeyReused
 from generation.v3.requests import Unreadable
 
 logger = logging.getLogger(__name__)
 
+KEY_REUSED = "The idempotency key was used with another body in the last 24 hours; a new request needs a new key."
+
 
 class NotFound(Exception):
     """There is no such generation in this account."""
+
+
+class NotCancelable(Exception):
+    """The generation is over, and not because it was canceled."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def respond(error: Exception, base_url: str) -> Response:
@@ -49,6 +60,14 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
             return 400, envelope("Invalid API Request", tip=str(error))
         case ValidationError():
             return 400, {"status": "error", "message": error.detail}
+        case IdempotencyKeyReused():
+            words = (
+                "The idempotency key was used with another body in the last 24 hours; a new request needs a new key."
+            )
+            return 400, {"status": "error", "message": {"idempotency_key": [words]}}
+        case NotCancelable(status=status):
+            words = f"The generation ended before it could be canceled: {status}."
+            return 400, envelope(words, tip="Fetch it by its id.")
         case RateLimited():
             return 429, envelope("Rate limit exceeded", tips=str(error))
         case QuotaExceeded():

@@ -60,6 +60,16 @@ def failed(generation: Generation) -> dict[str, Any]:
     }
 
 
+def canceled(generation: Generation) -> dict[str, Any]:
+    """Return the answer to a caller that canceled."""
+    return with_track_id(generation) | {
+        "status": "success",
+        "id": generation.pk,
+        "message": "Canceled; nothing was charged.",
+        "output": [],
+    }
+
+
 def webhook_body(generation: Generation) -> bytes:
     """Return the JSON that a caller's server is sent."""
     body = answer(generation, settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}")

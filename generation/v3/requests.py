@@ -8,6 +8,7 @@ from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import serializers
 
+from generation.idempotency import Repeatable
 from generation.params import Mode, Params, random_seed
 from generation.v3.fields import Decimal, Image, Integer, Link, Seed, Side, Switch, Text, TrackId, is_nothing
 
@@ -18,7 +19,17 @@ class Unreadable(Exception):
     """The request is not one of the forms that V3 knows."""
 
 
-class TextToImage(serializers.Serializer[Any]):
+class Repetition(serializers.Serializer[Any]):
+    """The caller's name for one submission, by which it can be repeated."""
+
+    idempotency_key = Text(
+        required=False,
+        max_length=255,
+        help_text="Your own name for this request: repeated within 24 hours, it answers the same generation.",
+    )
+
+
+class TextToImage(Repetition):
     """The fields that every kind of generation has."""
 
     key = Text(required=False, help_text="Your API key; it may also come in a header.")
@@ -37,6 +48,22 @@ class TextToImage(serializers.Serializer[Any]):
     track_id = TrackId(required=False, help_text="Your own reference, given back as it is.")
 
     mode: Mode = "text2img"
+
+    def repeatable(self) -> Repeatable | None:
+        """Return the idempotency key and what is asked under it, as it was sent; None when there is no usable key.
+
+        Raises:
+            Unreadable
+        """
+        repetition = Repetition(data=self.initial_data)
+        if not repetition.is_valid() or not (key := repetition.validated_data["idempotency_key"]):
+            return None
+        names = self.fields.keys() - {"key", "idempotency_key"}
+        asked = {name: value for name, value in self.initial_data.items() if name in names}
+        try:
+            return Repeatable.of(key, asked | {"mode": self.mode})
+        except RecursionError as error:
+            raise Unreadable("The request body is nested too deeply.") from error
 
     def params(self) -> Params:
         """Return the validated fields as parameters, with the seed chosen."""
@@ -66,13 +93,14 @@ class Inpaint(ImageToImage):
 
 
 def read_parameters(request: HttpRequest) -> dict[str, Any]:
-    """Return the request's parameters by stripped name, the body's before the query's.
+    """Return the request's parameters by stripped name, the body's before the query's and those before the headers'.
 
     Raises:
         Unreadable: the body is neither a JSON object nor a form.
     """
+    headers = {"idempotency_key": request.headers["Idempotency-Key"]} if "Idempotency-Key" in request.headers else {}
     try:
-        return by_name(request.GET.dict()) | by_name(read_body(request))
+        return headers | by_name(request.GET.dict()) | by_name(read_body(request))
     except RequestDataTooBig as error:
         raise Unreadable("The request body is too large.") from error
     # A LookupError or UnicodeError is a charset in the Content-Type that is none for text.

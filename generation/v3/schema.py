@@ -42,6 +42,7 @@ ERROR = reply(
 )
 
 GENERATED = {200: {"oneOf": [SUCCESS, PROCESSING, FAILED, ERROR]}}
+CANCELED = {200: {"oneOf": [reply("success", {"id": INTEGER, "message": STRING, "output": LINKS}), FAILED, ERROR]}}
 LOAD = {200: {"oneOf": [reply("ok", {"queue_num": INTEGER, "queue_time": INTEGER}), ERROR]}}
 KEY = {"application/json": {"type": "object", "properties": {"key": STRING}}}
 FETCH = {"application/json": {"type": "object", "properties": {"key": STRING, "request_id": INTEGER}}}

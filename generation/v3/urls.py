@@ -10,6 +10,8 @@ ENDPOINTS = {
     "inpaint": views.InpaintView,
     "fetch": views.FetchByBodyView,
     "fetch/<pk>": views.FetchByPathView,
+    "cancel": views.CancelByBodyView,
+    "cancel/<pk>": views.CancelByPathView,
     "system_load": views.SystemLoadView,
 }
 urlpatterns = [

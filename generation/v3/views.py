@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import MethodNotAllowed
@@ -15,7 +14,8 @@ from rest_framework.views import APIView
 from accounts import quotas
 from accounts.authentication import authenticate
 from accounts.models import ApiKey
-from generation import estimate, services, storage, waiting
+from generation import estimate, idempotency, services, storage, waiting
+from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
 from generation.v3.requests import ImageToImage, Inpaint, TextToImage, find_key, read_parameters
@@ -73,13 +73,28 @@ class Generate(V3View):
         fields = self.serializer_class(
             data=parameters, context={"largest_side_pixels": quotas.largest_side_pixels(key.user)}
         )
+        repeatable = fields.repeatable()
+        # Before anything is judged: what was accepted once is answered again, though it would be refused by now.
+        if repeatable and (earlier := idempotency.find(key.user, repeatable)):
+            return self.answer_again(earlier)
         fields.is_valid(raise_exception=True)
+        try:
+            generation = self.submit(fields, key, repeatable)
+        except AlreadySubmitted as repeated:
+            return self.answer_again(repeated.generation)
+        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+
+    def submit(self, fields: TextToImage, key: ApiKey, repeatable: Repeatable | None) -> Generation:
         values = fields.validated_data
         with storage.kept_inputs(values.get("init_image"), values.get("mask_image")) as inputs:
-            generation = services.submit(
-                key.user, fields.params(), inputs, values["track_id"], values["webhook"] or "", api_key=key
+            return services.submit(
+                key.user, fields.params(), inputs, values["track_id"], values["webhook"] or "", key, repeatable
             )
-        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+
+    def answer_again(self, earlier: Generation) -> Response:
+        response = self.answer(earlier, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+        response["Idempotent-Replayed"] = "true"
+        return response
 
 
 @extend_schema(request=TextToImage, responses=schema.GENERATED, summary="New image from a prompt")
@@ -106,11 +121,8 @@ class InpaintView(Generate):
 class Fetch(V3View):
     """Finds a queued or finished generation."""
 
-    def find(self, key: ApiKey, wanted: Any) -> Response:
-        generation = own(key).filter(pk=number(wanted)).first()
-        if generation is None:
-            raise errors.NotFound
-        return self.answer(generation, settings.FETCH_WAIT_SECONDS, replies.STILL_RUNNING)
+    def fetch(self, key: ApiKey, wanted: Any) -> Response:
+        return self.answer(find(key, wanted), settings.FETCH_WAIT_SECONDS, replies.STILL_RUNNING)
 
 
 class FetchByPathView(Fetch):
@@ -125,7 +137,7 @@ class FetchByPathView(Fetch):
     )
     def post(self, request: Request, pk: str) -> Response:
         _, key = self.read()
-        return self.find(key, pk)
+        return self.fetch(key, pk)
 
 
 class FetchByBodyView(Fetch):
@@ -139,7 +151,48 @@ class FetchByBodyView(Fetch):
     )
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
-        return self.find(key, parameters.get("request_id"))
+        return self.fetch(key, parameters.get("request_id"))
+
+
+class Cancel(V3View):
+    """Ends a generation that is not over yet."""
+
+    def cancel(self, key: ApiKey, wanted: Any) -> Response:
+        generation = find(key, wanted)
+        services.cancel(generation.pk)
+        generation.refresh_from_db()
+        if generation.status != Status.CANCELED:
+            raise errors.NotCancelable(generation.status)
+        return Response(replies.canceled(generation))
+
+
+class CancelByPathView(Cancel):
+    """Ends a generation that is not over yet; nothing is charged. Repeating it answers the same."""
+
+    @extend_schema(
+        operation_id="v3_cancel_by_path",
+        parameters=[OpenApiParameter("id", int, OpenApiParameter.PATH)],
+        request=schema.KEY,
+        responses=schema.CANCELED,
+        summary="Cancel a queued or running generation",
+    )
+    def post(self, request: Request, pk: str) -> Response:
+        _, key = self.read()
+        return self.cancel(key, pk)
+
+
+class CancelByBodyView(Cancel):
+    """Ends the generation whose id is `request_id`; nothing is charged. Repeating it answers the same."""
+
+    @extend_schema(
+        operation_id="v3_cancel_by_body",
+        request=schema.FETCH,
+        responses=schema.CANCELED,
+        summary="Cancel a queued or running generation, by `request_id`",
+    )
+    def post(self, request: Request) -> Response:
+        parameters, key = self.read()
+        return self.cancel(key, parameters.get("request_id"))
 
 
 @extend_schema(request=schema.KEY, responses=schema.LOAD, summary="How long the queue is")
@@ -160,8 +213,16 @@ class UnknownView(V3View):
         raise MethodNotAllowed(request.method or "") if request.method != "POST" else Http404
 
 
-def own(key: ApiKey) -> QuerySet[Generation]:
-    return Generation.objects.filter(account=key.user)
+def find(key: ApiKey, wanted: Any) -> Generation:
+    """Return the account's own generation.
+
+    Raises:
+        NotFound
+    """
+    generation = Generation.objects.filter(account=key.user, pk=number(wanted)).first()
+    if generation is None:
+        raise errors.NotFound
+    return generation
 
 
 def number(wanted: Any) -> int:
