@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
+from django.utils import timezone
 
 from generation import images, services, storage
 from generation.engine import Engine, ImageRequest, ImageResult
@@ -90,11 +91,14 @@ def make(pk: int, engine: Engine, stopping: threading.Event) -> None:
     try:
         with lease.heart:
             result = engine.generate(read_request(generation), on_step=lease.on_step)
+            computed_at = timezone.now()
             lease.confirm()  # nothing is published under a claim that was lost meanwhile
             store(generation, result, engine)
         seconds = time.monotonic() - started
         revision = engine.revision or ""
-        if not services.succeed(generation, result.nsfw, seconds, engine.model_name, revision, engine.vae_name):
+        if not services.succeed(
+            generation, result.nsfw, seconds, engine.model_name, revision, engine.vae_name, computed_at
+        ):
             remove_canceled(generation)
     except LeaseLost:
         logger.info("%s was canceled or taken back; its work is dropped.", generation)

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 
 from accounts.models import ApiKey
@@ -21,6 +22,13 @@ class Status(models.TextChoices):
 
 LIVE = [Status.QUEUED, Status.PROCESSING]
 FINAL = [Status.SUCCESS, Status.FAILED, Status.CANCELED]
+HISTORY_INDEXES: list[tuple[list[str], str]] = [
+    ([], "history"),
+    (["status"], "history_by_status"),
+    (["mode"], "history_by_mode"),
+    (["api_key"], "history_by_key"),
+    (["model"], "history_by_model"),
+]
 
 
 class Generation(models.Model):
@@ -30,6 +38,9 @@ class Generation(models.Model):
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     params = models.JSONField()  # generation.params.Params
+    mode = models.GeneratedField(  # generation.params.Mode, where an index can find it
+        expression=KeyTextTransform("mode", "params"), output_field=models.CharField(max_length=10), db_persist=True
+    )
     file_prefix = models.UUIDField(default=uuid.uuid4, unique=True)  # random: whoever knows it may see the images
 
     init_image_url = models.TextField(blank=True)  # as sent, when it was a link
@@ -51,17 +62,38 @@ class Generation(models.Model):
     model_revision = models.CharField(max_length=100, blank=True)
     vae = models.CharField(max_length=200, blank=True)
     nsfw = models.JSONField(default=list)  # one boolean an image: True was replaced by a blank one
+    blanked_images = models.PositiveSmallIntegerField(default=0)  # how many are True there
     compute_seconds = models.FloatField(default=0)  # from claim to images
     message = models.TextField(blank=True)  # why it failed, for people
 
     created_at = models.DateTimeField(default=timezone.now)
     nudged_at = models.DateTimeField(default=timezone.now)  # when Redis was last told
-    started_at = models.DateTimeField(null=True, blank=True)
+    fetched_at = models.DateTimeField(null=True, blank=True)  # the links' images are here; none where there were none
+    started_at = models.DateTimeField(null=True, blank=True)  # the latest claim
+    computed_at = models.DateTimeField(null=True, blank=True)  # the images are made, and not yet stored
     finished_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # by its owner: shown to nobody but staff from then on
+    files_removed_at = models.DateTimeField(null=True, blank=True)  # the storage holds nothing of it any more
 
     class Meta:
         indexes = [
-            models.Index(fields=["account", "-id"]),
+            # The history: newest first, all or by one filter; a page is a short walk along one of these.
+            *(
+                models.Index(fields=["account", *field, "-created_at", "-id"], name=name, condition=Q(deleted_at=None))
+                for field, name in HISTORY_INDEXES
+            ),
+            models.Index(
+                fields=["account", "-created_at", "-id"],
+                name="history_blanked",
+                condition=Q(deleted_at=None, blanked_images__gt=0),
+            ),
+            models.Index(fields=["account", "finished_at"], name="usage_of_an_account"),
+            models.Index(fields=["finished_at"], name="usage_of_a_day"),
+            models.Index(
+                fields=["deleted_at"],
+                name="files_to_remove",
+                condition=Q(deleted_at__isnull=False, files_removed_at=None),
+            ),
             models.Index(fields=["status", "id"], name="live_generations", condition=Q(status__in=LIVE)),
         ]
         constraints = [
@@ -99,6 +131,10 @@ class Generation(models.Model):
     def image_name(self, k: int) -> str:
         """Return the storage name of image `k`."""
         return f"generations/{self.file_prefix}-{k}.png"
+
+    def thumbnail_name(self, k: int) -> str:
+        """Return the storage name of the small picture of image `k`."""
+        return f"generations/{self.file_prefix}-{k}.webp"
 
 
 class IdempotencyKey(models.Model):
@@ -143,3 +179,27 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"webhook of {self.generation_id}: {self.state}"
+
+
+class UsageDay(models.Model):
+    """What one account used on a day that is over, by key, model and mode; written only by generation/usage.py.
+
+    It is a sum over the generations that ended on that day, kept because they may be a million and may be deleted.
+    """
+
+    account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    day = models.DateField()  # UTC
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)  # none: made on the site's own pages
+    model = models.CharField(max_length=200, blank=True)  # empty: it never came to a model
+    succeeded = models.PositiveIntegerField(default=0)  # generations
+    failed = models.PositiveIntegerField(default=0)
+    canceled = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0)  # delivered: blanked ones don't count
+    credits = models.PositiveBigIntegerField(default=0)  # charged
+    latencies = models.JSONField(default=dict)  # of successes, from submission to end: bucket → how many
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "day"], name="usage_days")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} on {self.day}"

@@ -6,7 +6,7 @@ can write nothing, so a worker that was given up and comes back late can neither
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -73,6 +73,7 @@ def inputs_fetched(pk: int, init_image_name: str, mask_image_name: str) -> bool:
             mask_image_name=mask_image_name,
             inputs_ready=True,
             nudged_at=timezone.now(),
+            fetched_at=timezone.now(),
         )
         if won:
             queue.ring(Generation.objects.get(pk=pk))
@@ -87,6 +88,7 @@ def claim(pk: int) -> Generation | None:
         lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
         attempt=F("attempt") + 1,
         started_at=now,
+        computed_at=None,
         step=0,
     )
     return Generation.objects.get(pk=pk) if won else None
@@ -118,17 +120,25 @@ def hand_back(generation: Generation) -> bool:
 
 
 def succeed(
-    generation: Generation, nsfw: Sequence[bool], compute_seconds: float, model: str, model_revision: str, vae: str
+    generation: Generation,
+    nsfw: Sequence[bool],
+    compute_seconds: float,
+    model: str,
+    model_revision: str,
+    vae: str,
+    computed_at: datetime | None = None,
 ) -> bool:
     """End a claimed generation whose images are stored: charge the images that were delivered and release the rest."""
-    delivered = sum(not hit for hit in nsfw)
-    charged_credits = pricing.image_credits(generation.parameters) * delivered
+    blanked_images = sum(nsfw)
+    charged_credits = pricing.image_credits(generation.parameters) * (len(nsfw) - blanked_images)
     return end(
         claimed(generation),
         generation.pk,
         status=Status.SUCCESS,
         charged_credits=charged_credits,
         nsfw=list(nsfw),
+        blanked_images=blanked_images,
+        computed_at=computed_at,
         compute_seconds=compute_seconds,
         model=model,
         model_revision=model_revision,

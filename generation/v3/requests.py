@@ -8,9 +8,10 @@ from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import serializers
 
+from generation import requests
+from generation.fields import Link, Switch, Text, TrackId, is_nothing
 from generation.idempotency import Repeatable
-from generation.params import Mode, Params, random_seed
-from generation.v3.fields import Decimal, Image, Integer, Link, Seed, Side, Switch, Text, TrackId, is_nothing
+from generation.params import Mode
 
 ALIASES = {"prompt_strength": "strength", "steps": "num_inference_steps"}
 
@@ -29,25 +30,20 @@ class Repetition(serializers.Serializer[Any]):
     )
 
 
-class TextToImage(Repetition):
-    """The fields that every kind of generation has."""
+class Keyed(Repetition):
+    """Who asks, and under which name."""
 
     key = Text(required=False, help_text="Your API key; it may also come in a header.")
-    prompt = Text(max_length=2000, help_text="What to show. Emphasis: ((word)), [word], (word:1.3).")
-    negative_prompt = Text(required=False, default="", max_length=2000, help_text="What not to show.")
-    width = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
-    height = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
-    samples = Integer(required=False, default=1, min_value=1, max_value=4, help_text="How many images.")
-    num_inference_steps = Integer(required=False, default=31, min_value=1, max_value=51)
-    safety_checker = Switch(required=False, default=True, help_text="Replace an indecent image by a blank one.")
-    enhance_prompt = Switch(required=False, default=True, help_text="Append words that improve quality.")
-    guidance_scale = Decimal(required=False, default=7.5, min_value=1, max_value=20)
-    seed = Seed(required=False, min_value=0, max_value=2**32 - 1, help_text="Empty or -1 for a random one.")
+
+
+class Answered(serializers.Serializer[Any]):
+    """How the answer is given."""
+
     base64 = Switch(required=False, default=False, help_text="Answer base64 text instead of PNG.")
     webhook = Link(required=False, max_length=2048, help_text="Where to POST the answer when it is ready.")
     track_id = TrackId(required=False, help_text="Your own reference, given back as it is.")
 
-    mode: Mode = "text2img"
+    mode: Mode
 
     def repeatable(self) -> Repeatable | None:
         """Return the idempotency key and what is asked under it, as it was sent; None when there is no usable key.
@@ -65,31 +61,17 @@ class TextToImage(Repetition):
         except RecursionError as error:
             raise Unreadable("The request body is nested too deeply.") from error
 
-    def params(self) -> Params:
-        """Return the validated fields as parameters, with the seed chosen."""
-        fields = {name: value for name, value in self.validated_data.items() if name in Params.__dataclass_fields__}
-        if fields["seed"] is None:
-            fields["seed"] = random_seed()
-        return Params(mode=self.mode, **fields)
+
+class TextToImage(Keyed, requests.TextToImage, Answered):
+    """The fields of text2img."""
 
 
-class ImageToImage(TextToImage):
-    """The same and a start image."""
-
-    init_image = Image(help_text="The image to begin with: a link, a data: URL or base64.")
-    strength = Decimal(
-        required=False, default=0.7, min_value=0, max_value=1, help_text="1 destroys the start image completely."
-    )
-
-    mode: Mode = "img2img"
+class ImageToImage(Keyed, requests.ImageToImage, Answered):
+    """The fields of img2img."""
 
 
-class Inpaint(ImageToImage):
-    """The same and a mask."""
-
-    mask_image = Image(help_text="White is repainted, black is kept.")
-
-    mode = "inpaint"
+class Inpaint(Keyed, requests.Inpaint, Answered):
+    """The fields of inpaint."""
 
 
 def read_parameters(request: HttpRequest) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
 from generation.v3.requests import ImageToImage, Inpaint, TextToImage, find_key, read_parameters
 
+Call = TextToImage | ImageToImage | Inpaint
+
 
 class OneRenderer(BaseContentNegotiation):
     """Answers JSON whatever the Accept header says, as the original did."""
@@ -66,7 +68,7 @@ class V3View(APIView):
 class Generate(V3View):
     """Submits a generation."""
 
-    serializer_class: ClassVar[type[TextToImage]]
+    serializer_class: ClassVar[type[Call]]
 
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
@@ -84,7 +86,7 @@ class Generate(V3View):
             return self.answer_again(repeated.generation)
         return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
 
-    def submit(self, fields: TextToImage, key: ApiKey, repeatable: Repeatable | None) -> Generation:
+    def submit(self, fields: Call, key: ApiKey, repeatable: Repeatable | None) -> Generation:
         values = fields.validated_data
         with storage.kept_inputs(values.get("init_image"), values.get("mask_image")) as inputs:
             return services.submit(
@@ -219,7 +221,7 @@ def find(key: ApiKey, wanted: Any) -> Generation:
     Raises:
         NotFound
     """
-    generation = Generation.objects.filter(account=key.user, pk=number(wanted)).first()
+    generation = Generation.objects.filter(account=key.user, pk=number(wanted), deleted_at=None).first()
     if generation is None:
         raise errors.NotFound
     return generation

@@ -1,4 +1,4 @@
-"""Request fields that read what V3 clients send: numbers as text, switches in any spelling, many words for nothing."""
+"""Request fields that read what clients send: numbers as text, switches in any spelling, many words for nothing."""
 
 import math
 import re
@@ -29,8 +29,8 @@ def is_text_or_number(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-class V3Field(serializers.Field):
-    """Says what is wrong with a value in the dialect's words: "The init image field is required."."""
+class RequestField(serializers.Field):
+    """Says what is wrong with a value in words for its sender: "The init image field is required."."""
 
     nothing: ClassVar[set[str]] = set()  # further texts that stand for "not given"
 
@@ -51,7 +51,7 @@ class V3Field(serializers.Field):
         return value
 
 
-class Number(V3Field):
+class Number(RequestField):
     """A number in a range, both ends included; mixed into the DRF field that describes it in OpenAPI."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -117,7 +117,7 @@ class Seed(Integer):
         return super().run_validation(None if data == -1 and not isinstance(data, bool) else data)
 
 
-class Switch(V3Field, serializers.BooleanField):
+class Switch(RequestField, serializers.BooleanField):
     """yes/no, true/false, 1/0, on/off."""
 
     def to_internal_value(self, data: Any) -> bool:
@@ -127,7 +127,7 @@ class Switch(V3Field, serializers.BooleanField):
         return word in YES
 
 
-class Text(V3Field, serializers.CharField):
+class Text(RequestField, serializers.CharField):
     """A text that can be stored, up to `max_length` characters."""
 
     def to_internal_value(self, data: Any) -> str:
@@ -154,7 +154,7 @@ class Link(Text):
 
 
 @extend_schema_field({"oneOf": [{"type": "string", "maxLength": 255}, {"type": "number"}]})
-class TrackId(V3Field, serializers.CharField):
+class TrackId(RequestField, serializers.CharField):
     """The caller's own text or number, given back with its JSON type."""
 
     nothing = {"0"}
@@ -169,10 +169,12 @@ class TrackId(V3Field, serializers.CharField):
         return data
 
 
-class Image(V3Field, serializers.CharField):
-    """An image as a link, a `data:` URL or base64; becomes a link or the image's bytes."""
+class Image(RequestField, serializers.CharField):
+    """An image as a link, a `data:` URL, base64, or the bytes themselves; becomes a link or bytes."""
 
     def to_internal_value(self, data: Any) -> str | bytes:
+        if isinstance(data, bytes):
+            return self.checked(data)
         if not isinstance(data, str):
             self.refuse("must be a link or base64 text.")
         if images.is_url(data):
@@ -181,6 +183,13 @@ class Image(V3Field, serializers.CharField):
             return str(data)
         try:
             content = images.from_text(data)
+        except images.UnusableImage as refusal:
+            raise serializers.ValidationError(str(refusal)) from refusal
+        return self.checked(content)
+
+    def checked(self, content: bytes) -> bytes:
+        """Return the bytes of an uploaded image, if it is one."""
+        try:
             images.read_header(content)
         except images.UnusableImage as refusal:
             raise serializers.ValidationError(str(refusal)) from refusal
