@@ -9,7 +9,10 @@ from django.contrib.auth.forms import AdminUserCreationForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.models import ApiKey, Plan, User
+from accounts import quotas
+from accounts.models import ApiKey, LimitFields, Plan, QuotaOverride, User
+
+LIMITS = tuple(field.name for field in LimitFields._meta.fields)
 
 
 class NewUser(AdminUserCreationForm):
@@ -38,17 +41,43 @@ class UserAdmin(DjangoUserAdmin):
     list_filter = ("plan", "is_active", "is_staff")
     search_fields = ("email",)
     fieldsets = (
-        (None, {"fields": ("email", "password", "plan", "joined_at", "last_login")}),
+        (None, {"fields": ("email", "password", "plan", "time_zone", "joined_at", "last_login")}),
+        ("Limits", {"fields": ("used",)}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
     )
-    readonly_fields = ("joined_at", "last_login")
+    readonly_fields = ("used", "joined_at", "last_login")
     add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
     inlines = (KeyInline,)
+
+    @admin.display(description="Used now")
+    def used(self, user: User) -> str:
+        counted = [one for one in quotas.allowances(user) if one.resets_at]
+        return "; ".join(f"{one.name.replace('_', ' ')}: {one.used} of {one.limit or 'any'}" for one in counted)
 
 
 @admin.register(Plan)
 class PlanAdmin(admin.ModelAdmin):
-    list_display = ("name", "largest_side_pixels", "requests_per_minute", "images_per_month")
+    list_display = ("name", *LIMITS)
+
+
+@admin.register(QuotaOverride)
+class QuotaOverrideAdmin(admin.ModelAdmin):
+    """Other limits for one account, until they end by themselves."""
+
+    list_display = ("user", "reason", "ends_at", "created_by", "created_at")
+    list_select_related = ("user", "created_by")
+    search_fields = ("user__email", "reason")
+    autocomplete_fields = ("user",)
+    readonly_fields = ("created_by", "created_at")
+    fieldsets = (
+        (None, {"fields": ("user", "reason", "ends_at", "created_by", "created_at")}),
+        ("Limits", {"fields": LIMITS, "description": "An empty limit stays the plan's."}),
+    )
+
+    def save_model(self, request: HttpRequest, obj: QuotaOverride, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = request.user  # type: ignore[assignment]  # only staff come here
+        super().save_model(request, obj, form, change)
 
 
 class KeyForm(forms.ModelForm):

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import secrets
+import zoneinfo
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -13,13 +15,25 @@ from django.utils import timezone
 KEY_PREFIX = "sk_"
 
 
-class Plan(models.Model):
-    """What an account may ask for; an empty limit means no limit."""
+class LimitFields(models.Model):
+    """What can be limited; accounts/quotas.py says what an empty one means."""
+
+    largest_side_pixels = models.PositiveIntegerField(null=True, blank=True)
+    most_steps = models.PositiveIntegerField(null=True, blank=True)  # num_inference_steps of one request
+    most_samples = models.PositiveIntegerField(null=True, blank=True)  # images of one request
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)  # submissions
+    images_per_day = models.PositiveIntegerField(null=True, blank=True)  # calendar day where the account is
+    images_per_month = models.PositiveIntegerField(null=True, blank=True)  # calendar month where the account is
+    generations_at_once = models.PositiveIntegerField(null=True, blank=True)  # queued and running
+
+    class Meta:
+        abstract = True
+
+
+class Plan(LimitFields):
+    """What an account may ask for; an empty limit means no limit of the plan's own."""
 
     name = models.CharField(max_length=50, unique=True)
-    largest_side_pixels = models.PositiveIntegerField(default=1024)
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    images_per_month = models.PositiveIntegerField(null=True, blank=True)  # calendar month, UTC
 
     def __str__(self) -> str:
         return self.name
@@ -46,6 +60,12 @@ def new_webhook_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
+def check_time_zone(name: str) -> None:
+    """Raise ValidationError for what is no time zone."""
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError("Choose a time zone by its name, like Europe/Berlin.")
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """A customer or a member of staff; logs in with an e-mail address."""
 
@@ -54,6 +74,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     webhook_secret = models.CharField(max_length=60, default=new_webhook_secret, editable=False)  # Standard Webhooks
+    time_zone = models.CharField(max_length=50, default="UTC", validators=[check_time_zone])  # of its days and months
     joined_at = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[Users] = Users()
@@ -108,12 +129,28 @@ class ApiKey(models.Model):
         return secret
 
 
+class QuotaOverride(LimitFields):
+    """Other limits for one account until a date, decided by staff; an empty limit stays the plan's."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="quota_overrides")
+    reason = models.CharField(max_length=200)  # for staff
+    ends_at = models.DateTimeField()
+    created_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["user", "ends_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.user} until {self.ends_at:%Y-%m-%d}: {self.reason}"
+
+
 class Usage(models.Model):
     """How much an account used in one period; written only by accounts/quotas.py."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE)
-    period = models.CharField(max_length=20)  # "2026-11" or "2026-11-23T09:52", UTC
-    count = models.PositiveIntegerField(default=0)  # images a month, requests a minute
+    period = models.CharField(max_length=20)  # "2026-11", "2026-11-23" (the account's) or "2026-11-23T09:52" (UTC)
+    count = models.PositiveIntegerField(default=0)  # images a month, images a day, requests a minute
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "period"], name="one_usage_per_period")]
@@ -121,3 +158,18 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.count} in {self.period}"
+
+
+class KeySpending(models.Model):
+    """What was charged or is held through one key in a month; written only by accounts/quotas.py."""
+
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE)
+    period = models.CharField(max_length=7)  # "2026-11", the account's
+    count = models.PositiveBigIntegerField(default=0)  # credits
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["api_key", "period"], name="one_spending_per_period")]
+        verbose_name_plural = "key spending"
+
+    def __str__(self) -> str:
+        return f"{self.api_key}: {self.count} credits in {self.period}"

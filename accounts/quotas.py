@@ -1,65 +1,200 @@
-"""The one place that says how much an account may do; the only module that writes Usage.
+"""The one place that says how much an account may do; the only module that writes Usage and KeySpending.
 
 A counter is taken by one conditional UPDATE inside the caller's transaction, so racing requests never pass a limit,
-and a request that is refused for another reason gives back what it took.
+and a request that is refused for another reason gives back what it took. Everything is counted, limited or not: what
+was used is shown, and a limit that comes later counts from the beginning of its period.
 """
 
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import Usage, User
+from accounts.models import ApiKey, KeySpending, QuotaOverride, Usage, User
 
-LARGEST_SIDE_PIXELS = 1024
+Counter = TypeVar("Counter", Usage, KeySpending)
+AT_ONCE_RETRY_SECONDS = 5  # nobody knows when a generation will end, so callers are told to ask again soon
 
 
 class RateLimited(Exception):
-    """Too many requests in this minute."""
+    """Too many requests in this minute, or too many generations at once; the message says when to try again."""
 
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(f"Try again in {retry_after_seconds} seconds.")
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
 
 
 class QuotaExceeded(Exception):
-    """The month's images are used up."""
+    """The images of the period are used up."""
+
+    def __init__(self, period: str) -> None:
+        super().__init__(f"The {period} limit is reached.")
+        self.period = period  # "daily" or "monthly"
 
 
-def largest_side_pixels(user: User) -> int:
-    """Return the longest side that the account may ask for."""
-    return user.plan.largest_side_pixels if user.plan else LARGEST_SIDE_PIXELS
+class SpendingCapReached(Exception):
+    """The key may not spend what the request costs this month, whatever the account has."""
+
+    def __init__(self, spending: "Allowance") -> None:
+        super().__init__(f"{spending.remaining} of {spending.limit} credits are left to this API key this month.")
+        self.spending = spending
 
 
-def admit(user: User, images: int) -> None:
-    """Count one request and its images, in the caller's transaction.
+@dataclass(frozen=True)
+class Limits:
+    """What an account may do now; None is no limit."""
+
+    largest_side_pixels: int = 1024
+    most_steps: int = 51
+    most_samples: int = 4
+    requests_per_minute: int | None = None
+    images_per_day: int | None = None
+    images_per_month: int | None = None
+    generations_at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """One counted limit: how much of it is used."""
+
+    name: str  # as in Limits
+    limit: int | None  # none: no limit
+    used: int
+    resets_at: datetime | None  # none: as soon as something ends
+
+    @property
+    def remaining(self) -> int | None:
+        return None if self.limit is None else max(0, self.limit - self.used)
+
+
+def limits(user: User) -> Limits:
+    """Return the account's limits: of its newest override that has not ended, else of its plan, else the service's."""
+    overrides = QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")
+    sources = [*overrides, user.plan]
+    effective: dict[str, Any] = {}
+    for name in (field.name for field in fields(Limits)):
+        values = (getattr(source, name) for source in sources if source)
+        value = next((value for value in values if value is not None), None)
+        if value is not None:
+            effective[name] = value
+    return Limits(**effective)
+
+
+def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: int) -> date:
+    """Count one request, its images, and through which key the credits may go, in the caller's transaction.
+
+    `live` is how many generations of the account are queued or running, this one included; the caller holds a lock
+    that keeps it from growing meanwhile. Returns the account's day, which `give_back` wants to know.
 
     Raises:
-        RateLimited, QuotaExceeded: the caller's transaction must be rolled back.
+        RateLimited, QuotaExceeded, SpendingCapReached: the caller's transaction must be rolled back.
     """
-    if user.plan is None:
-        return
-    now = timezone.now()
-    if not take(user, now.strftime("%Y-%m-%dT%H:%M"), 1, user.plan.requests_per_minute):
-        raise RateLimited(retry_after_seconds=60 - now.second)
-    if not take(user, month(now), images, user.plan.images_per_month):
-        raise QuotaExceeded
+    now, allowed = timezone.now(), limits(user)
+    today = local_day(user, now)
+    if not take(Usage, 1, allowed.requests_per_minute, user=user, period=minute(now)):
+        seconds = 60 - now.second
+        raise RateLimited(f"Try again in {seconds} seconds.", seconds)
+    if allowed.generations_at_once is not None and live > allowed.generations_at_once:
+        words = f"Generations at once: {allowed.generations_at_once} is your limit; try again when one has ended."
+        raise RateLimited(words, AT_ONCE_RETRY_SECONDS)
+    if not take(Usage, images, allowed.images_per_day, user=user, period=day(today)):
+        raise QuotaExceeded("daily")
+    if not take(Usage, images, allowed.images_per_month, user=user, period=month(today)):
+        raise QuotaExceeded("monthly")
+    if api_key and not take(KeySpending, credits, spending_cap(api_key), api_key=api_key, period=month(today)):
+        raise SpendingCapReached(spending(api_key))
+    return today
 
 
-def give_back(user_id: int, images: int, at: datetime) -> None:
-    """Return images that were counted at `at` and not delivered, in the caller's transaction."""
-    Usage.objects.filter(user_id=user_id, period=month(at), count__gte=images).update(count=F("count") - images)
+def give_back(user_id: int, api_key_id: int | None, images: int, credits: int, counted_on: date) -> None:
+    """Return images that were counted on a day and not made, and a key's credits that were not charged.
+
+    Joins the caller's transaction; must be called once for each admission.
+    """
+    if images:
+        used = Usage.objects.filter(user_id=user_id, period__in=[day(counted_on), month(counted_on)])
+        used.filter(count__gte=images).update(count=F("count") - images)
+    if credits and api_key_id:
+        spent = KeySpending.objects.filter(api_key_id=api_key_id, period=month(counted_on))
+        spent.filter(count__gte=credits).update(count=F("count") - credits)
 
 
-def month(at: datetime) -> str:
-    """Return the name of the calendar month, UTC."""
-    return at.strftime("%Y-%m")
+def allowances(user: User, live: int = 0) -> list[Allowance]:
+    """Return every counted limit with how much of it is used; `live` as in `admit`."""
+    now, allowed = timezone.now(), limits(user)
+    today = local_day(user, now)
+    periods = [minute(now), day(today), month(today)]
+    used = dict(Usage.objects.filter(user=user, period__in=periods).values_list("period", "count"))
+    resets = [
+        now.replace(second=0, microsecond=0) + timedelta(minutes=1),
+        midnight(user, today + timedelta(days=1)),
+        midnight(user, first_of_next_month(today)),
+    ]
+    names = ("requests_per_minute", "images_per_day", "images_per_month")
+    counted = [
+        Allowance(name, getattr(allowed, name), used.get(period, 0), resets_at)
+        for name, period, resets_at in zip(names, periods, resets, strict=True)
+    ]
+    return [*counted, Allowance("generations_at_once", allowed.generations_at_once, live, None)]
 
 
-def take(user: User, period: str, amount: int, limit: int | None) -> bool:
-    """Add `amount` to the period's counter if it stays within `limit`, if there is one; tell whether it did."""
-    if limit is None:
+def rate(user: User) -> Allowance:
+    """Return the requests of this minute."""
+    return allowances(user)[0]
+
+
+def spending(api_key: ApiKey) -> Allowance:
+    """Return the credits that went, or may still go, through the key this month."""
+    today = local_day(api_key.user, timezone.now())
+    spent = KeySpending.objects.filter(api_key=api_key, period=month(today)).values_list("count", flat=True).first()
+    return Allowance(
+        "spending_cap_credits", spending_cap(api_key), spent or 0, midnight(api_key.user, first_of_next_month(today))
+    )
+
+
+def spending_cap(api_key: ApiKey) -> int | None:
+    return getattr(api_key, "spending_cap_credits", None)
+
+
+def forget() -> None:
+    """Remove the counters of minutes that are over."""
+    hour_ago = minute(timezone.now() - timedelta(hours=1))
+    Usage.objects.filter(period__contains="T", period__lt=hour_ago).delete()
+
+
+def take(model: type[Counter], amount: int, limit: int | None, **row: Any) -> bool:
+    """Add `amount` to the counter if it stays within `limit`, if there is one; tell whether it did."""
+    counter = model.objects.filter(**row)
+    within = counter if limit is None else counter.filter(count__lte=limit - amount)
+    if within.update(count=F("count") + amount):
         return True
-    Usage.objects.bulk_create([Usage(user=user, period=period)], ignore_conflicts=True)
-    mine = Usage.objects.filter(user=user, period=period, count__lte=limit - amount)
-    return bool(mine.update(count=F("count") + amount))
+    model.objects.bulk_create([model(**row)], ignore_conflicts=True)  # it may be the first of its period
+    return bool(within.update(count=F("count") + amount))
+
+
+def local_day(user: User, at: datetime) -> date:
+    return at.astimezone(ZoneInfo(user.time_zone)).date()
+
+
+def midnight(user: User, of: date) -> datetime:
+    return datetime.combine(of, time.min, ZoneInfo(user.time_zone))
+
+
+def first_of_next_month(of: date) -> date:
+    return (of.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def minute(at: datetime) -> str:
+    """Return the name of the minute, UTC."""
+    return at.strftime("%Y-%m-%dT%H:%M")
+
+
+def day(on: date) -> str:
+    return on.isoformat()
+
+
+def month(on: date) -> str:
+    return on.strftime("%Y-%m")

@@ -94,18 +94,37 @@ class Integer(Number, serializers.IntegerField):
         return value
 
 
-class Side(Integer):
-    """A side of the image in pixels; the account's plan can lower the maximum."""
+class Limited(Integer):
+    """A whole number whose maximum the account's own limit can lower. Context: the limits, by their names."""
 
-    multiple_of = 8
+    limit: ClassVar[str]  # a name of accounts.quotas.Limits
 
     def to_internal_value(self, data: Any) -> int:
-        self.max_value = min(self.max_value, self.context["largest_side_pixels"])
+        self.max_value = min(self.max_value, self.context[self.limit])
         return super().to_internal_value(data)
 
     def get_default_value(self) -> int:
-        largest = self.context["largest_side_pixels"] // self.multiple_of * self.multiple_of
+        largest = self.context[self.limit] // self.multiple_of * self.multiple_of
         return self.to_internal_value(min(super().get_default_value(), largest))
+
+
+class Side(Limited):
+    """A side of the image in pixels."""
+
+    multiple_of = 8
+    limit = "largest_side_pixels"
+
+
+class Steps(Limited):
+    """How many steps the model takes."""
+
+    limit = "most_steps"
+
+
+class Samples(Limited):
+    """How many images are asked for."""
+
+    limit = "most_samples"
 
 
 class Seed(Integer):

@@ -54,6 +54,7 @@ class Generation(models.Model):
 
     held_credits = models.PositiveIntegerField()  # the price, set aside at submission
     charged_credits = models.PositiveIntegerField(default=0)  # what was delivered
+    counted_on = models.DateField(null=True, blank=True)  # the account's day that its images count against
 
     attempt = models.PositiveIntegerField(default=0)  # fencing: a worker writes only under the number it claimed
     lease_until = models.DateTimeField(null=True, blank=True)  # the claim lapses then unless renewed

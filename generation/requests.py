@@ -4,19 +4,19 @@ from typing import Any
 
 from rest_framework import serializers
 
-from generation.fields import Decimal, Image, Integer, Seed, Side, Switch, Text
+from generation.fields import Decimal, Image, Samples, Seed, Side, Steps, Switch, Text
 from generation.params import Mode, Params, random_seed
 
 
 class TextToImage(serializers.Serializer[Any]):
-    """The parameters that every kind of generation has. Context: largest_side_pixels, of the account."""
+    """The parameters that every kind of generation has. Context: the account's quotas.Limits as a dict."""
 
     prompt = Text(max_length=2000, help_text="What to show. Emphasis: ((word)), [word], (word:1.3).")
     negative_prompt = Text(required=False, default="", max_length=2000, help_text="What not to show.")
     width = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
     height = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
-    samples = Integer(required=False, default=1, min_value=1, max_value=4, help_text="How many images.")
-    num_inference_steps = Integer(required=False, default=31, min_value=1, max_value=51)
+    samples = Samples(required=False, default=1, min_value=1, max_value=4, help_text="How many images.")
+    num_inference_steps = Steps(required=False, default=31, min_value=1, max_value=51)
     safety_checker = Switch(required=False, default=True, help_text="Replace an indecent image by a blank one.")
     enhance_prompt = Switch(required=False, default=True, help_text="Append words that improve quality.")
     guidance_scale = Decimal(required=False, default=7.5, min_value=1, max_value=20)

@@ -40,7 +40,7 @@ def submit(
     `api_key` is what the caller showed; a person who is logged in shows none.
 
     Raises:
-        InsufficientCredits, RateLimited, QuotaExceeded, IdempotencyKeyReused: nothing was written.
+        InsufficientCredits, RateLimited, QuotaExceeded, SpendingCapReached, IdempotencyKeyReused: nothing was written.
         AlreadySubmitted: nothing was written either; it carries the earlier generation under the same key.
     """
     generation = Generation.objects.create(
@@ -59,9 +59,16 @@ def submit(
     if repeatable:
         idempotency.remember(generation, repeatable)
     ledger.hold(account.pk, generation.held_credits, generation.cause)
-    quotas.admit(account, params.samples)
+    # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
+    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live(account))
+    generation.save(update_fields=["counted_on"])
     queue.ring(generation)
     return generation
+
+
+def live(account: User) -> int:
+    """Return how many of the account's generations are not over."""
+    return Generation.objects.filter(account=account, status__in=LIVE).count()
 
 
 def inputs_fetched(pk: int, init_image_name: str, mask_image_name: str) -> bool:
@@ -190,8 +197,10 @@ def end(rows: QuerySet[Generation], pk: int, **changes: Any) -> bool:
             return False
         generation = Generation.objects.get(pk=pk)
         ledger.settle(generation.cause, generation.charged_credits)
-        if generation.status != Status.SUCCESS:
-            quotas.give_back(generation.account_id, generation.params["samples"], generation.created_at)
+        if generation.counted_on:
+            images = 0 if generation.status == Status.SUCCESS else generation.params["samples"]
+            credits = generation.held_credits - generation.charged_credits
+            quotas.give_back(generation.account_id, generation.api_key_id, images, credits, generation.counted_on)
         webhooks.record(generation)
         queue.announce_end(generation)
     return True

@@ -5,6 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from accounts import quotas
 from generation import idempotency, queue, services, webhooks
 from generation.models import Generation, Status
 
@@ -28,3 +29,4 @@ def sweep() -> None:
             queue.ring(generation)
     webhooks.ring_due()
     idempotency.forget()
+    quotas.forget()

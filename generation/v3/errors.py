@@ -13,7 +13,7 @@ from rest_framework.exceptions import MethodNotAllowed, ValidationError
 from rest_framework.response import Response
 
 from accounts.authentication import InvalidKey
-from accounts.quotas import QuotaExceeded, RateLimited
+from accounts.quotas import QuotaExceeded, RateLimited, SpendingCapReached
 from billing.ledger import InsufficientCredits
 from generation.idempotency import IdempotencyKeyReused
 from generation.v3.requests import Unreadable
@@ -70,9 +70,12 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
             return 400, envelope(words, tip="Fetch it by its id.")
         case RateLimited():
             return 429, envelope("Rate limit exceeded", tips=str(error))
-        case QuotaExceeded():
-            words = f"Your monthly limit exceeded, upgrade subscription now on {base_url}/billing/"
+        case QuotaExceeded(period=period):
+            words = f"Your {period} limit exceeded, upgrade subscription now on {base_url}/billing/"
             return 403, envelope(words)
+        case SpendingCapReached():
+            words = f"The spending limit of this API key is reached: {error}"
+            return 403, envelope(words, tip=f"Raise the key's limit on {base_url}/keys/ or use another key.")
         case InsufficientCredits(needed=needed, available=available):
             words = f"Insufficient credits: this request needs {needed} and you have {available}."
             return 402, envelope(words, tip=f"Buy credits on {base_url}/billing/")

@@ -1,13 +1,17 @@
 """The V3 dialect's answers about a generation, and its webhook bodies."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
+from accounts import quotas
+from accounts.models import ApiKey
 from billing import ledger
 from generation import estimate, storage
-from generation.models import Generation, Status
+from generation.models import LIVE, Generation, Status
 
 TIP = "Your image is processing in background, you can get this image using fetch API"
 JUST_QUEUED = "Try to fetch request after seconds estimated"
@@ -68,6 +72,42 @@ def canceled(generation: Generation) -> dict[str, Any]:
         "message": "Canceled; nothing was charged.",
         "output": [],
     }
+
+
+def account(key: ApiKey) -> dict[str, Any]:
+    """Return what the key's account may do, and how much of it is used."""
+    user = key.user
+    allowances = quotas.allowances(user, Generation.objects.filter(account=user, status__in=LIVE).count())
+    return {
+        "status": "success",
+        "email": user.email,
+        "plan": user.plan.name if user.plan else None,
+        "time_zone": user.time_zone,
+        "balance": ledger.balance(user.pk),
+        "limits": asdict(quotas.limits(user)),
+        "used": {allowance.name: allowance.used for allowance in allowances},
+        "resets_at": {one.name: one.resets_at.isoformat() for one in allowances if one.resets_at},
+        "key": key_account(key),
+    }
+
+
+def key_account(key: ApiKey) -> dict[str, Any]:
+    spending = quotas.spending(key)
+    return {
+        "name": key.name,
+        "spending_cap_credits": spending.limit,
+        "spent_credits": spending.used,
+        "resets_at": spending.resets_at.isoformat() if spending.resets_at else None,
+    }
+
+
+def rate_headers(rate: quotas.Allowance) -> dict[str, str]:
+    """Return the usual headers about the requests of this minute, none when they are not limited."""
+    if rate.limit is None or rate.resets_at is None:
+        return {}
+    seconds = max(1, round((rate.resets_at - timezone.now()).total_seconds()))
+    facts = {"Limit": rate.limit, "Remaining": rate.remaining, "Reset": seconds}
+    return {f"{prefix}RateLimit-{name}": str(fact) for prefix in ("", "X-") for name, fact in facts.items()}
 
 
 def webhook_body(generation: Generation) -> bytes:

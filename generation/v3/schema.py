@@ -43,6 +43,27 @@ ERROR = reply(
 
 GENERATED = {200: {"oneOf": [SUCCESS, PROCESSING, FAILED, ERROR]}}
 CANCELED = {200: {"oneOf": [reply("success", {"id": INTEGER, "message": STRING, "output": LINKS}), FAILED, ERROR]}}
+OBJECT, ANY_STRING = {"type": "object"}, {"type": "string", "nullable": True}
+ACCOUNT = {
+    200: {
+        "oneOf": [
+            reply(
+                "success",
+                {
+                    "email": STRING,
+                    "plan": ANY_STRING,
+                    "time_zone": STRING,
+                    "balance": INTEGER,
+                    "limits": OBJECT,
+                    "used": OBJECT,
+                    "resets_at": OBJECT,
+                    "key": OBJECT,
+                },
+            ),
+            ERROR,
+        ]
+    }
+}
 LOAD = {200: {"oneOf": [reply("ok", {"queue_num": INTEGER, "queue_time": INTEGER}), ERROR]}}
 KEY = {"application/json": {"type": "object", "properties": {"key": STRING}}}
 FETCH = {"application/json": {"type": "object", "properties": {"key": STRING, "request_id": INTEGER}}}

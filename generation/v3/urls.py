@@ -12,6 +12,7 @@ ENDPOINTS = {
     "fetch/<pk>": views.FetchByPathView,
     "cancel": views.CancelByBodyView,
     "cancel/<pk>": views.CancelByPathView,
+    "account": views.AccountView,
     "system_load": views.SystemLoadView,
 }
 urlpatterns = [

@@ -1,5 +1,6 @@
 """The V3 endpoints. They are synchronous and short; what takes time is waited for in generation/waiting.py."""
 
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -37,9 +38,17 @@ class V3View(APIView):
     metadata_class = None  # OPTIONS is no POST either
     authentication_classes = ()
     permission_classes = ()
+    api_key: ApiKey | None = None  # the caller's, once it was read
 
     def handle_exception(self, exc: Exception) -> Response:
         return errors.respond(exc, base_url(self.request))
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if self.api_key:
+            for name, value in replies.rate_headers(quotas.rate(self.api_key.user)).items():
+                response[name] = value
+        return response
 
     def read(self) -> tuple[dict[str, Any], ApiKey]:
         """Return the parameters and the caller's key.
@@ -49,7 +58,8 @@ class V3View(APIView):
         """
         http_request: HttpRequest = self.request._request
         parameters = read_parameters(http_request)
-        return parameters, authenticate(find_key(http_request, parameters))
+        self.api_key = authenticate(find_key(http_request, parameters))
+        return parameters, self.api_key
 
     def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
         """Return the present state; while it is not final, the server waits and then answers the state reached."""
@@ -72,9 +82,7 @@ class Generate(V3View):
 
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
-        fields = self.serializer_class(
-            data=parameters, context={"largest_side_pixels": quotas.largest_side_pixels(key.user)}
-        )
+        fields = self.serializer_class(data=parameters, context=asdict(quotas.limits(key.user)))
         repeatable = fields.repeatable()
         # Before anything is judged: what was accepted once is answered again, though it would be refused by now.
         if repeatable and (earlier := idempotency.find(key.user, repeatable)):
@@ -205,6 +213,15 @@ class SystemLoadView(V3View):
         self.read()
         live = Generation.objects.filter(status__in=LIVE)
         return Response({"queue_num": live.count(), "queue_time": round(estimate.queue_seconds(live)), "status": "ok"})
+
+
+@extend_schema(request=schema.KEY, responses=schema.ACCOUNT, summary="What your account may do, and has used")
+class AccountView(V3View):
+    """Answers the balance, the limits, how much of them is used, and when the counters begin again."""
+
+    def post(self, request: Request) -> Response:
+        _, key = self.read()
+        return Response(replies.account(key))
 
 
 @extend_schema(exclude=True)

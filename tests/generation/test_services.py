@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Plan, Usage
+from accounts.models import KeySpending, Plan, Usage
 from accounts.quotas import QuotaExceeded, RateLimited
 from billing import ledger
 from billing.models import Entry
@@ -145,13 +145,16 @@ def test_what_was_not_delivered_does_not_count_against_the_month(submit: Submit,
     alice.user.plan = Plan.objects.create(name="small", images_per_month=10)
     alice.user.save()
     kept, dropped = submit(samples=3, by=alice), submit(samples=4, by=alice)
+    today = kept.counted_on
     claim = services.claim(kept.pk)
     assert claim
 
     succeed(claim, [False] * 3)
     services.cancel(dropped.pk)
 
-    assert Usage.objects.get().count == 3
+    images = Usage.objects.exclude(period__contains="T")
+    assert dict(images.values_list("period", "count")) == {f"{today}": 3, f"{today:%Y-%m}": 3}
+    assert KeySpending.objects.get().count == 3
 
 
 @pytest.mark.parametrize("final", ["success", "failed", "canceled"])

@@ -147,10 +147,41 @@ def test_the_monthly_quota(api: Api, person: Any, settings: Any, real: bool) -> 
 
     words = "Your monthly limit exceeded, upgrade subscription now on http://testserver/billing/"
     assert refused(reply, 403, real, {"status": "error", "message": words})
-    assert (emil.balance, bodies.written(), Usage.objects.get().count) == (8, before, 2)
+    month = Usage.objects.get(period=f"{timezone.now():%Y-%m}")
+    assert (emil.balance, bodies.written(), month.count) == (8, before, 2)
     services.cancel(accepted["id"])
-    assert Usage.objects.get().count == 0
+    month.refresh_from_db()
+    assert month.count == 0
     assert api.post("text2img", bodies.text2img(emil.key, samples=3)).json()["status"] == "processing"
+
+
+@REAL
+def test_the_daily_quota(api: Api, person: Any, settings: Any, real: bool) -> None:
+    settings.V3_REAL_STATUS_CODES = real
+    emil = person("emil", credits=10, plan=Plan.objects.create(name="small", images_per_day=1))
+    before = bodies.written()
+
+    reply = api.post("inpaint", bodies.inpaint(emil.key, samples=2))
+
+    words = "Your daily limit exceeded, upgrade subscription now on http://testserver/billing/"
+    assert refused(reply, 403, real, {"status": "error", "message": words})
+    assert (emil.balance, bodies.written()) == (10, before)
+
+
+@REAL
+def test_generations_at_once(api: Api, person: Any, settings: Any, real: bool) -> None:
+    settings.V3_REAL_STATUS_CODES = real
+    emil = person("emil", credits=10, plan=Plan.objects.create(name="small", generations_at_once=1))
+    first = api.post("text2img", bodies.text2img(emil.key)).json()
+    before = bodies.written()
+
+    reply = api.post("inpaint", bodies.inpaint(emil.key))
+
+    words = "Generations at once: 1 is your limit; try again when one has ended."
+    assert refused(reply, 429, real, {"status": "error", "message": "Rate limit exceeded", "tips": words})
+    assert (reply["Retry-After"], bodies.written()) == ("5", before)
+    services.cancel(first["id"])
+    assert api.post("text2img", bodies.text2img(emil.key)).json()["status"] == "processing"
 
 
 @REAL

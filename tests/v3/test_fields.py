@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from accounts.quotas import Limits
 from generation.v3.requests import ImageToImage, Inpaint, TextToImage
 from tests.conftest import Api, Person
 from tests.v3 import bodies
@@ -16,8 +18,8 @@ GOOD = bodies.inpaint("sk_unused")
 NOTHING = [None, "", "  ", "null", "none", "None", "NULL", " null "]
 
 
-def read(changes: dict[str, Any], largest_side_pixels: int = 1024) -> Inpaint:
-    fields = Inpaint(data=GOOD | changes, context={"largest_side_pixels": largest_side_pixels})
+def read(changes: dict[str, Any], **limits: int) -> Inpaint:
+    fields = Inpaint(data=GOOD | changes, context=asdict(Limits(**limits)))
     fields.is_valid()
     return fields
 
@@ -122,7 +124,7 @@ def test_nothing_is_not_enough_for_what_is_required(nothing: Any) -> None:
 
 
 def test_each_endpoint_requires_only_its_own_fields() -> None:
-    context = {"largest_side_pixels": 1024}
+    context = asdict(Limits())
     endpoints = [TextToImage, ImageToImage, Inpaint]
 
     required = [set(endpoint(data={}, context=context).fields) for endpoint in endpoints]
@@ -254,9 +256,25 @@ def test_a_plan_lowers_the_largest_side_and_never_raises_it() -> None:
     assert large.errors == {"width": ["The width must be between 64 and 1024."]}
 
 
+def test_a_plan_lowers_steps_and_samples_and_never_raises_them() -> None:
+    small = read({"num_inference_steps": 22, "samples": 3}, most_steps=21, most_samples=2)
+    large = read({"num_inference_steps": 52, "samples": 5}, most_steps=100, most_samples=100)
+    default = read({"num_inference_steps": None}, most_steps=21, most_samples=2)
+
+    assert small.errors == {
+        "num_inference_steps": ["The num inference steps must be between 1 and 21."],
+        "samples": ["The samples must be between 1 and 2."],
+    }
+    assert large.errors == {
+        "num_inference_steps": ["The num inference steps must be between 1 and 51."],
+        "samples": ["The samples must be between 1 and 4."],
+    }
+    assert (default.validated_data["num_inference_steps"], default.validated_data["samples"]) == (21, 1)
+
+
 @pytest.mark.parametrize(("largest_side_pixels", "side"), [(1024, 512), (256, 256), (300, 296)])
 def test_the_default_size_stays_within_the_plan(largest_side_pixels: int, side: int) -> None:
-    fields = read({"width": None, "height": ""}, largest_side_pixels)
+    fields = read({"width": None, "height": ""}, largest_side_pixels=largest_side_pixels)
 
     assert (fields.validated_data["width"], fields.validated_data["height"]) == (side, side)
 
