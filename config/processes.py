@@ -48,6 +48,16 @@ def programs(host: str) -> list[Program]:
     ]
 
 
+def pretend_stripe(base_url: str) -> list[Program]:
+    """Return the pretend Stripe of a development site at `base_url`, if it wants one."""
+    if settings.STRIPE != "fake":
+        return []
+    keep = shlex.quote(str(settings.VAR_DIR / "stripe.json"))
+    webhook = shlex.quote(f"{base_url}/stripe/webhook")
+    command = f"{PYTHON} -m tests.stripe_server --port {settings.STRIPE_PORT} --webhook-url {webhook} --keep {keep}"
+    return [Program("stripe", command, stop_seconds=3)]
+
+
 def embed_valkey() -> Program:
     """Configure a Valkey of this site's own on a free port, and write its address down for every process."""
     folder = settings.VAR_DIR / "valkey"

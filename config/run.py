@@ -28,7 +28,7 @@ from django.conf import settings
 
 from config import env
 from config.files import shown
-from config.processes import embed_valkey, programs, write_supervisor_config
+from config.processes import embed_valkey, pretend_stripe, programs, write_supervisor_config
 
 MANAGE = (sys.executable, "manage.py")
 MARK = "ATELIER_SITE"  # environment variable of every process of a site, with its VAR_DIR
@@ -84,12 +84,15 @@ def main() -> int:
     lock = claim_folder()
     stop_leftovers()
     check_port(host, settings.PORT)
+    if settings.STRIPE == "fake":
+        check_port("127.0.0.1", settings.STRIPE_PORT)
     os.environ |= {MARK: site_mark(), "VAR_DIR": site_mark(), "PORT": str(settings.PORT), "PYTHONUNBUFFERED": "1"}
     if subprocess.run([*MANAGE, "migrate", "--verbosity", "0"], cwd=settings.BASE_DIR).returncode:
         raise CannotStart("The database could not be prepared; the lines above say why.")
     valkey = None if env.text("REDIS_URL") else embed_valkey()
     options = ServerOptions()
-    config, log = write_supervisor_config(valkey, programs(host)), settings.VAR_DIR / "log" / "supervisord.log"
+    running = [*programs(host), *pretend_stripe(address(host))]
+    config, log = write_supervisor_config(valkey, running), settings.VAR_DIR / "log" / "supervisord.log"
     options.realize(["-c", str(config), "-l", str(log), "-j", str(settings.VAR_DIR / "supervisord.pid")])
     options.first, options.test = True, False  # as supervisord's own main does
     site = Site(options, address(host))

@@ -28,7 +28,12 @@ def secret_key() -> str:
         return key
     if PRODUCTION:
         raise env.BadSetting("SECRET_KEY must be set in production (or SECRET_KEY_FILE).")
-    path = VAR_DIR / "secret_key"
+    return made_up("secret_key")
+
+
+def made_up(name: str) -> str:
+    """Return a random secret that this development site keeps in VAR_DIR."""
+    path = VAR_DIR / name
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(50))
@@ -188,6 +193,20 @@ SAFETY_CHECKER = env.text("SAFETY_CHECKER", "opennsfw")
 
 # User-given URLs
 FETCH_ALLOWED_HOSTS = frozenset(env.words("FETCH_ALLOWED_HOSTS"))  # host:port let through though private
+
+# A pretend Stripe beside a development site: cards can be tried, and no money moves
+STRIPE = env.text("STRIPE")  # "fake", or nothing
+if STRIPE not in ("", "fake"):
+    raise env.BadSetting(f"STRIPE must be fake or empty, not {STRIPE!r}; the real one needs only STRIPE_SECRET_KEY.")
+if STRIPE == "fake":
+    if PRODUCTION:
+        raise env.BadSetting("STRIPE=fake gives credits for no money, so it is refused in production.")
+    if env.text("STRIPE_SECRET_KEY"):
+        raise env.BadSetting("Set STRIPE=fake or STRIPE_SECRET_KEY, not both.")
+    STRIPE_PORT = env.integer("STRIPE_PORT", PORT + 1)
+    STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_PORT}"
+    STRIPE_SECRET_KEY = f"sk_test_{made_up('stripe_key')}"
+    STRIPE_WEBHOOK_SECRETS = [f"whsec_{made_up('stripe_webhook_secret')}"]
 
 LOGGING = {
     "version": 1,

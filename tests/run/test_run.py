@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -94,7 +95,7 @@ def site(tmp_path_factory) -> Iterator[Launched]:
     var_dir = tmp_path_factory.mktemp("it's 100% a site") / ("deep" * 30)
     port = free_port()
     with open(tmp_path_factory.mktemp("output") / "console", "w+") as output:
-        process = launch(var_dir, port, output)
+        process = launch(var_dir, port, output, STRIPE="fake", STRIPE_PORT=str(free_port()))
         try:
             yield Launched(process, output, var_dir, port)
         finally:
@@ -142,6 +143,15 @@ def test_it_keeps_the_embedded_valkey_to_itself(site):
         stranger.sendall(b"PING\r\n")
         assert stranger.recv(100).startswith(b"-NOAUTH")
     assert (site.var_dir / "redis_url").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_runs_a_pretend_stripe_when_asked(site):
+    address = re.search(
+        r"Cards are taken by a pretend Stripe, and no money moves: (http://127\.0\.0\.1:\d+/)\n", site.printed()
+    )
+
+    with urlopen(address[1]) as page:
+        assert "This is a pretend Stripe." in page.read().decode()
 
 
 def test_it_listens_on_no_port_but_the_site_and_valkey(site):

@@ -59,6 +59,8 @@ class Command(BaseCommand):
         if not settings.PRODUCTION:
             self.show_image(base_url, self.account(base_url))
         addresses = f"Site {base_url}   API {base_url}/api/docs   Admin {base_url}/admin/   Logs {shown(log_dir)}/"
+        if settings.STRIPE == "fake":
+            addresses += f"\nCards are taken by a pretend Stripe, and no money moves: {settings.STRIPE_API_BASE}/"
         self.stdout.write(f"\n{addresses}\nCtrl-C stops everything.")
 
     def account(self, base_url: str) -> dict[str, str]:

@@ -1,0 +1,49 @@
+"""Settings that contradict each other stop the site before it starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PRODUCTION = {
+    "PRODUCTION": "yes",
+    "SECRET_KEY": "x" * 50,
+    "ALLOWED_HOSTS": "images.example.com",
+    "PUBLIC_URL": "https://images.example.com",
+}
+
+
+def read(expression: str, var_dir: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Read the settings in a fresh process and print one of them."""
+    code = f"from config import settings; print(settings.{expression})"
+    environment = {**os.environ, "VAR_DIR": str(var_dir), **environment}
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"STRIPE": "fake", **PRODUCTION}, "STRIPE=fake gives credits for no money, so it is refused in production."),
+        ({"STRIPE": "fake", "STRIPE_SECRET_KEY": "sk_test_1"}, "Set STRIPE=fake or STRIPE_SECRET_KEY, not both."),
+        ({"STRIPE": "real"}, "STRIPE must be fake or empty, not 'real'"),
+    ],
+)
+def test_a_pretend_stripe_is_for_development_alone(tmp_path: Path, environment: dict[str, str], words: str) -> None:
+    refused = read("STRIPE", tmp_path, **environment)
+
+    assert refused.returncode == 1
+    assert words in refused.stderr
+
+
+def test_the_pretend_stripe_gets_secrets_of_its_own_that_last(tmp_path: Path) -> None:
+    expression = "STRIPE_SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS, settings.STRIPE_API_BASE"
+    first, second = (read(expression, tmp_path, STRIPE="fake", PORT="8123") for _ in range(2))
+
+    assert first.stdout.startswith("sk_test_")
+    assert "['whsec_" in first.stdout
+    assert first.stdout.endswith(" http://127.0.0.1:8124\n")
+    assert second.stdout == first.stdout
+    assert (tmp_path / "stripe_key").stat().st_mode & 0o777 == 0o600
