@@ -80,6 +80,7 @@ class Webhooks:
         with self.account.lock:
             lost = {event["id"] for event in (self.pending if events is None else events)}
             self.account.pending[:] = [event for event in self.account.pending if event["id"] not in lost]
+            self.account.save()
 
     def send_once(self, event: Object) -> int:
         assert self.send, "the webhook endpoint has no address"
@@ -105,5 +106,3 @@ class Webhooks:
                     self.drop([event])
                 else:
                     refusals[event["id"]] = (count + 1, time.monotonic() + RETRY_SECONDS[count])
-            with self.account.lock:
-                self.account.save()
