@@ -5,4 +5,5 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        import billing.welcome  # noqa: F401  (connects its receiver)
+        import billing.top_ups
+        import billing.welcome  # noqa: F401  (both connect their receivers)

@@ -4,15 +4,24 @@ Every movement is one conditional UPDATE of the wallet and one entry with a uniq
 requests can't spend the same credit, and repeating a movement does nothing. Work is paid in two steps: `hold` sets the
 price aside, `settle` captures what was delivered and releases the rest. A cause is plain text ("generation:5120041"),
 so the ledger knows nothing of what is bought.
+
+A balance never falls below zero. When a payment is taken back after its credits were spent, the rest is owed, and
+whatever comes in next pays that first: a wallet has a balance or owes, never both. So the order in which payments and
+refunds become known does not change where a wallet ends.
 """
 
 from collections.abc import Iterator
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
+from django.dispatch import Signal
 
 from billing.models import Entry, Wallet
+
+PURCHASE = "purchase:"  # begins the causes of what was paid for; "purchase:ID/3" is what a later change moved
+
+lowered = Signal()  # credits were set aside; sent with user_id, in the transaction
 
 
 class InsufficientCredits(Exception):
@@ -37,19 +46,76 @@ def balance(user_id: int) -> int:
 
 @transaction.atomic
 def grant(user_id: int, credits: int, cause: str, note: str = "") -> bool:
-    """Add credits once for `cause`; tell whether this call was the one.
+    """Add credits once for `cause`; tell whether this call was the one. What is owed is paid from them first.
 
     Raises:
         ValueError: `credits` is not positive; nothing was written.
     """
     if credits <= 0:
         raise ValueError("A grant must be at least one credit.")
-    # The wallet row is locked first, so that a second grant for the same cause waits here and then sees the first.
-    Wallet.objects.select_for_update(no_key=True).get(user_id=user_id)
-    if Entry.objects.filter(cause=cause, kind=Entry.Kind.GRANT).exists():
+    wallet = locked(user_id)
+    if known(cause, Entry.Kind.GRANT):
         return False
-    Wallet.objects.filter(user_id=user_id).update(balance=F("balance") + credits)
-    Entry.objects.create(wallet_id=user_id, kind=Entry.Kind.GRANT, credits=credits, cause=cause, note=note)
+    Entry.objects.create(wallet=wallet, kind=Entry.Kind.GRANT, credits=credits, cause=cause, note=note)
+    come_in(wallet, credits, cause)
+    return True
+
+
+@transaction.atomic
+def grant_month(user_id: int, credits: int, cause: str, note: str = "", *, most_monthly_credits: int) -> bool:
+    """Add a plan's credits once for `cause`; of all unspent plan credits, what is above the most allowed expires.
+
+    Plan credits count as spent before any others, so credits that were bought or given never expire. Tells whether
+    this call was the one.
+
+    Raises:
+        ValueError: `credits` is not positive; nothing was written.
+    """
+    if credits <= 0:
+        raise ValueError("A grant must be at least one credit.")
+    wallet = locked(user_id)
+    if known(cause, Entry.Kind.MONTH):
+        return False
+    monthly = unspent_monthly_credits(wallet)
+    Entry.objects.create(wallet=wallet, kind=Entry.Kind.MONTH, credits=credits, cause=cause, note=note)
+    repaid = come_in(wallet, credits, cause)
+    monthly += credits - repaid
+    expired = min(max(0, monthly - most_monthly_credits), balance(user_id))
+    if expired:
+        words = "Plan credits that don't roll over"
+        Entry.objects.create(wallet=wallet, kind=Entry.Kind.EXPIRE, credits=-expired, cause=cause, note=words)
+    Wallet.objects.filter(pk=wallet.pk).update(balance=F("balance") - expired, monthly=monthly - expired)
+    return True
+
+
+@transaction.atomic
+def take_back(user_id: int, credits: int, cause: str, note: str = "", *, monthly: bool = False) -> bool:
+    """Take credits back once for `cause`: from the balance as far as it goes; the rest is owed.
+
+    `monthly` says that they were a plan's. Tells whether this call was the one.
+
+    Raises:
+        ValueError: `credits` is not positive; nothing was written.
+    """
+    if credits <= 0:
+        raise ValueError("At least one credit must be taken back.")
+    wallet = locked(user_id)
+    if known(cause, Entry.Kind.TAKE_BACK):
+        return False
+    taken = min(wallet.balance, credits)
+    Entry.objects.create(
+        wallet=wallet,
+        kind=Entry.Kind.TAKE_BACK,
+        credits=-taken,
+        owed_credits=credits - taken,
+        cause=cause,
+        note=note,
+    )
+    Wallet.objects.filter(pk=wallet.pk).update(
+        balance=F("balance") - taken,
+        owed=F("owed") + credits - taken,
+        monthly=max(0, wallet.monthly - credits) if monthly else wallet.monthly,
+    )
     return True
 
 
@@ -65,6 +131,7 @@ def hold(user_id: int, credits: int, cause: str) -> None:
     if not affordable.update(balance=F("balance") - credits, held=F("held") + credits):
         raise InsufficientCredits(needed=credits, available=balance(user_id))
     Entry.objects.create(wallet_id=user_id, kind=Entry.Kind.HOLD, credits=-credits, held_credits=credits, cause=cause)
+    lowered.send(sender=Wallet, user_id=user_id)
 
 
 @transaction.atomic
@@ -75,19 +142,15 @@ def settle(cause: str, captured_credits: int) -> None:
         ValueError: it was settled before, or more would be captured than was held; nothing was written.
     """
     held = Entry.objects.get(cause=cause, kind=Entry.Kind.HOLD)
-    # The wallet row is locked first, so that a second settlement waits here and then sees the first.
-    Wallet.objects.select_for_update(no_key=True).get(pk=held.wallet_id)
-    if Entry.objects.filter(cause=cause, kind__in=[Entry.Kind.CAPTURE, Entry.Kind.RELEASE]).exists():
+    wallet = locked(held.wallet_id)
+    if known(cause, Entry.Kind.CAPTURE, Entry.Kind.RELEASE):
         raise ValueError(f"{cause} was settled before.")
     released_credits = held.held_credits - captured_credits
     if captured_credits < 0 or released_credits < 0:
         raise ValueError(f"{captured_credits} of {held.held_credits} held credits can't be captured.")
-    Wallet.objects.filter(user_id=held.wallet_id).update(
-        balance=F("balance") + released_credits, held=F("held") - held.held_credits
-    )
     if captured_credits:
         Entry.objects.create(
-            wallet_id=held.wallet_id,
+            wallet=wallet,
             kind=Entry.Kind.CAPTURE,
             credits=0,
             held_credits=-captured_credits,
@@ -95,26 +158,73 @@ def settle(cause: str, captured_credits: int) -> None:
         )
     if released_credits:
         Entry.objects.create(
-            wallet_id=held.wallet_id,
+            wallet=wallet,
             kind=Entry.Kind.RELEASE,
             credits=released_credits,
             held_credits=-released_credits,
             cause=cause,
         )
+    come_in(wallet, released_credits, cause, no_longer_held=held.held_credits)
+
+
+def locked(user_id: int) -> Wallet:
+    """Return the wallet, locked: a second movement for the same cause waits here and then sees the first."""
+    return Wallet.objects.select_for_update(no_key=True).get(user_id=user_id)
+
+
+def known(cause: str, *kinds: Entry.Kind) -> bool:
+    return Entry.objects.filter(cause=cause, kind__in=kinds).exists()
+
+
+def come_in(wallet: Wallet, credits: int, cause: str, no_longer_held: int = 0) -> int:
+    """Add credits to a locked wallet, less what it owes, and return what they repaid; their entry is the caller's."""
+    repaid = min(wallet.owed, credits)
+    if repaid:
+        Entry.objects.create(
+            wallet=wallet, kind=Entry.Kind.REPAY, credits=-repaid, owed_credits=-repaid, cause=cause, note="Was owed"
+        )
+    Wallet.objects.filter(pk=wallet.pk).update(
+        balance=F("balance") + credits - repaid, owed=F("owed") - repaid, held=F("held") - no_longer_held
+    )
+    return repaid
+
+
+def unspent_monthly_credits(wallet: Wallet) -> int:
+    """Return how many plan credits are left; they are spent before all others, and never more than the balance."""
+    last = wallet.entries.filter(kind=Entry.Kind.MONTH).order_by("-id").first()
+    if last is None:
+        return 0
+    since = wallet.entries.filter(id__gt=last.pk, kind__in=[Entry.Kind.HOLD, Entry.Kind.RELEASE])
+    spent = -(since.aggregate(sum=Sum("credits"))["sum"] or 0)
+    return min(max(0, wallet.monthly - max(0, spent)), wallet.balance)
 
 
 def differences() -> Iterator[str]:
     """Yield a sentence for every wallet that its entries don't explain, and every hold that was settled wrongly."""
-    wallets = Wallet.objects.annotate(
-        explained_balance=Coalesce(Sum("entries__credits"), 0), explained_held=Coalesce(Sum("entries__held_credits"), 0)
+    explained = Wallet.objects.annotate(
+        explained_balance=Coalesce(Sum("entries__credits"), 0),
+        explained_held=Coalesce(Sum("entries__held_credits"), 0),
+        explained_owed=Coalesce(Sum("entries__owed_credits"), 0),
     )
-    for wallet in wallets.exclude(balance=F("explained_balance"), held=F("explained_held")).iterator():
+    right = Q(balance=F("explained_balance"), held=F("explained_held"), owed=F("explained_owed"))
+    for wallet in explained.exclude(right).iterator():
         yield (
-            f"Wallet {wallet.pk}: balance {wallet.balance} and held {wallet.held}, "
-            f"but its entries say {wallet.explained_balance} and {wallet.explained_held}."
+            f"Wallet {wallet.pk}: balance {wallet.balance}, held {wallet.held} and owed {wallet.owed}, but its entries "
+            f"say {wallet.explained_balance}, {wallet.explained_held} and {wallet.explained_owed}."
         )
     # A settled hold leaves exactly nothing held: what was set aside was captured or released, to the last credit.
-    causes = Entry.objects.exclude(kind=Entry.Kind.GRANT).values("cause").annotate(still_held=Sum("held_credits"))
+    causes = Entry.objects.exclude(held_credits=0).values("cause").annotate(still_held=Sum("held_credits"))
     settled = Entry.objects.filter(kind__in=[Entry.Kind.CAPTURE, Entry.Kind.RELEASE]).values("cause")
     for row in causes.filter(cause__in=settled).exclude(still_held=0).iterator():
         yield f"Cause {row['cause']}: {row['still_held']} credits are still held though it was settled."
+
+
+def moved_by_purchases() -> dict[str, int]:
+    """Return what came in less what was taken back, of every purchase that the ledger knows, by its id."""
+    kinds = [Entry.Kind.GRANT, Entry.Kind.MONTH, Entry.Kind.TAKE_BACK]
+    entries = Entry.objects.filter(cause__startswith=PURCHASE, kind__in=kinds)
+    moved: dict[str, int] = {}
+    for cause, credits, owed_credits in entries.values_list("cause", "credits", "owed_credits").iterator():
+        pk = cause.removeprefix(PURCHASE).partition("/")[0]
+        moved[pk] = moved.get(pk, 0) + credits - owed_credits
+    return moved

@@ -146,6 +146,19 @@ AUTH_PASSWORD_VALIDATORS = [
 WELCOME_CREDITS = env.integer("WELCOME_CREDITS", 20)
 CREDIT_PIXEL_STEPS = env.integer("CREDIT_PIXEL_STEPS", 512 * 512 * 31)  # pixels × UNet steps that one credit buys
 
+DEFAULT_IMAGE_CREDITS = max(1, -(-512 * 512 * 31 // CREDIT_PIXEL_STEPS))  # 512 × 512 from a prompt, 31 steps
+
+# Card payments; without a key they are off
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRETS = env.words("STRIPE_WEBHOOK_SECRETS")  # two while one replaces the other
+STRIPE_API_BASE = env.text("STRIPE_API_BASE").rstrip("/")  # empty: Stripe itself
+STRIPE_TAX = env.switch("STRIPE_TAX", False)
+STRIPE_PROMOTION_CODES = env.switch("STRIPE_PROMOTION_CODES", False)
+CURRENCY = env.text("CURRENCY", "usd").lower()  # of new packs and plans
+SUPPORT_EMAIL = env.text("SUPPORT_EMAIL")  # whom customers may ask
+if STRIPE_SECRET_KEY and PRODUCTION and not STRIPE_WEBHOOK_SECRETS:
+    raise env.BadSetting("STRIPE_WEBHOOK_SECRETS must be set where STRIPE_SECRET_KEY is: payments arrive by webhook.")
+
 # Database
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR_DIR / "atelier.sqlite3"}

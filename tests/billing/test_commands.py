@@ -28,8 +28,8 @@ def test_check_ledger_is_content_with_every_kind_of_movement(alice: Person) -> N
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"balance": 1001}, "balance 1001 and held 0, but its entries say 1000 and 0."),
-        ({"held": 7}, "balance 1000 and held 7, but its entries say 1000 and 0."),
+        ({"balance": 1001}, "balance 1001, held 0 and owed 0, but its entries say 1000, 0 and 0."),
+        ({"held": 7}, "balance 1000, held 7 and owed 0, but its entries say 1000, 0 and 0."),
     ],
 )
 def test_check_ledger_exits_1_and_names_the_wallet_that_was_tampered_with(

@@ -1,18 +1,18 @@
-"""Proves that every balance is the sum of its entries."""
+"""Proves that every balance is the sum of its entries, and that every purchase is in them."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import ledger
+from billing import ledger, reconciliation
 from billing.models import Entry, Wallet
 
 
 class Command(BaseCommand):
-    help = "Prove that every balance is the sum of its entries; exits 1 and says where if one is not."
+    help = "Prove that balances are the sums of their entries and purchases are in them; exits 1 and says where not."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = list(ledger.differences())
+        found = [*ledger.differences(), *reconciliation.differences()]
         for difference in found:
             self.stderr.write(difference)
         if found:

@@ -1,0 +1,1 @@
+"""What browsers and Stripe ask of billing."""
