@@ -505,9 +505,9 @@ def read_event(body: bytes, signature: str) -> Event:
         event = json.loads(body)
         happened_at = datetime.fromtimestamp(event["created"], UTC)
         found = Event(str(event["id"]), str(event["type"])[:100], happened_at, dict(event["data"]["object"]))
-    except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
         raise BadEvent("The body is not an event.") from error
-    if not EVENT_ID.fullmatch(found.id) or not found.type.isascii() or not found.type.isprintable():
+    if not EVENT_ID.fullmatch(found.id) or not (found.type + found.object_id).isprintable():
         raise BadEvent("The body is not an event.")
     if event.get("account"):
         raise BadEvent("The event is of a connected account, and this site has none.")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from billing.sites import site_url
 
 logger = logging.getLogger(__name__)
 
+CLOCKS_DIFFER = timedelta(minutes=1)
 READERS = {
     "payments": objects.read_payment,
     "invoices": objects.read_invoice,
@@ -90,7 +91,7 @@ def write_again(session: Session) -> bool:
     if not (account.isdecimal() and pack.isdecimal() and credits.isdecimal()):
         return False
     # An account that joined later only happens to have the number.
-    user = User.objects.filter(pk=int(account), joined_at__lte=session.created_at).first()
+    user = User.objects.filter(pk=int(account), joined_at__lte=session.created_at + CLOCKS_DIFFER).first()
     sold = Pack.objects.filter(pk=int(pack)).first()
     if user is None or sold is None:
         return False

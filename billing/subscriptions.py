@@ -240,6 +240,14 @@ def move_to_plan(user_id: int) -> None:
     User.objects.filter(Q(plan=None) | Q(plan__in=sold), pk=user_id).update(plan=plan_id)
 
 
+def welcome(user: User) -> None:
+    """Put a new account without a plan on the free one, if there is one."""
+    free = free_offer()
+    if free and user.plan_id is None:
+        user.plan = free.plan
+        User.objects.filter(pk=user.pk).update(plan=free.plan)
+
+
 def free_plan_name() -> str:
     offer = free_offer()
     return str(offer) if offer else ""

@@ -226,5 +226,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"stripe": {"level": "WARNING"}},  # it logs every call
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
 }

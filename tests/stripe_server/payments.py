@@ -13,7 +13,7 @@ from tests.stripe_server.routes import route
 SMALLEST_CENTS = 50
 CONFIRMING = ("error_on_requires_action", "off_session", "payment_method", "return_url", "receipt_email")
 DESCRIBING = ("description", "metadata", "setup_future_usage", "statement_descriptor", "statement_descriptor_suffix")
-KNOWN = ("amount", "currency", "customer", "payment_method_types", "payment_method_options", *DESCRIBING)
+KNOWN = ("amount", "currency", "customer", "allowed_payment_method_types", "payment_method_options", *DESCRIBING)
 
 
 def create(account: Account, amount: int, currency: str, **fields: Any) -> Object:
@@ -226,7 +226,7 @@ def create_(account: Account, params: Params) -> Object:
         customer=customer,
         metadata=params.metadata(),
         payment_method=method and method["id"],
-        payment_method_types=params.get("payment_method_types") or ["card"],
+        payment_method_types=params.get("allowed_payment_method_types") or ["card"],
         status="requires_confirmation" if method else "requires_payment_method",
         **{name: params.text(name) for name in ("receipt_email", *DESCRIBING) if name != "metadata"},
     )
