@@ -63,7 +63,7 @@ def test_it_finds_refunds_of_old_payments(stripe: PretendStripe, bought: Purchas
             found["created"] -= 30 * 24 * 3600
     stripe.world.refund(charge_of(stripe), 900)
 
-    printed, refusal = run("--repair", "--days", "2")
+    printed, _ = run("--repair", "--days", "2")
 
     assert printed == f"{stripe.world.all('payment_intent')[0]['id']}: -1,000 credits (repaired)\n{CONTENT}"
     assert bob.balance == 0

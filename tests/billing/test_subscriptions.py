@@ -250,7 +250,7 @@ def test_a_change_of_plan_in_the_portal_changes_the_plan_and_buys_the_difference
 
     subscribed.refresh_from_db()
     assert subscribed.offer == large
-    # What the customer paid in all, in credits: a month of Studio, the difference for the rest of it, a month of Agency.
+    # A month of Studio, the difference for the rest of it, and a month of Agency.
     assert bob.balance == pytest.approx(400 + 1100 + 1500, abs=3)
     assert [*ledger.differences(), *reconciliation.differences()] == []
 
