@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import quotas
-from accounts.models import ApiKey, LimitFields, Plan, QuotaOverride, User
+from accounts.models import ApiKey, LimitFields, Plan, QuotaOverride, User, trust_address
 
 LIMITS = tuple(field.name for field in LimitFields._meta.fields)
 
@@ -53,6 +53,11 @@ class UserAdmin(DjangoUserAdmin):
     def used(self, user: User) -> str:
         counted = [one for one in quotas.allowances(user) if one.resets_at]
         return "; ".join(f"{one.name.replace('_', ' ')}: {one.used} of {one.limit or 'any'}" for one in counted)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or "email" in form.changed_data:
+            trust_address(obj)
 
 
 @admin.register(Plan)

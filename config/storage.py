@@ -71,3 +71,13 @@ def s3(storage_url: str) -> dict[str, Any]:
         public = urlsplit(query["public_url"])
         options |= {"custom_domain": public.netloc + public.path.rstrip("/"), "url_protocol": f"{public.scheme}:"}
     return options
+
+
+def image_origins(storage_url: str) -> list[str]:
+    """Return the origin that browsers get images from, if it isn't the site itself."""
+    if not storage_url:
+        return []
+    options = s3(storage_url)
+    if "custom_domain" in options:
+        return [f"{options['url_protocol']}//{options['custom_domain'].partition('/')[0]}"]
+    return [str(options["endpoint_url"])]

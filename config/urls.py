@@ -1,19 +1,34 @@
 """Every address of the site."""
 
 import django_rq.urls
+from allauth.account.decorators import secure_admin_login
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from django.views.generic import TemplateView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from billing.views.stripe_webhook import stripe_webhook
 
+# Staff log in as everybody does: throttled, and with a second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
 urlpatterns = [
+    path("account/", include("allauth.urls")),
     path("", include("generation.urls")),
     path("billing/", include("billing.urls")),
     path("stripe/webhook", stripe_webhook, name="stripe_webhook"),
     path("api/v3/", include("generation.v3.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="api_docs"),
+    path(
+        "api/docs",
+        SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html"),
+        name="api_docs",
+    ),
     path("admin/rq/", include(django_rq.urls)),
     path("admin/", admin.site.urls),
 ]
+
+if settings.DEBUG:
+    samples = {"names": ["cat.jpg", "coffee.jpg", "flower.jpg", "rocket.jpg"]}
+    urlpatterns.append(path("design/", TemplateView.as_view(template_name="design.html", extra_context=samples)))

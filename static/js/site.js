@@ -1,0 +1,107 @@
+/* What every page can do: copy, dialogs, tabs, messages that go away, menus that close, times in the reader's zone. */
+
+const on = (type, selector, act) =>
+  document.addEventListener(type, (event) => {
+    const element = event.target instanceof Element && event.target.closest(selector);
+    if (element) act(element, event);
+  });
+
+/** Show a short message in the corner; `kind` is success, warning, error or empty. */
+export function toast(text, kind = "success") {
+  const place = document.getElementById("toasts");
+  const message = document.createElement("p");
+  message.className = `message ${kind}`;
+  message.textContent = text;
+  place.append(message);
+  setTimeout(() => message.remove(), 6000);
+}
+
+/** Copy text; falls back to a selection where the clipboard is closed (plain http). */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "visually-hidden";
+    (document.querySelector("dialog[open]") ?? document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+// <button data-copy="#id"> copies the text of an element, <button data-copy-text="…"> its own.
+on("click", "[data-copy], [data-copy-text]", async (button) => {
+  const source = button.dataset.copy && document.querySelector(button.dataset.copy);
+  await copy(button.dataset.copyText ?? source.value ?? source.textContent.trim());
+  const label = button.textContent;
+  button.textContent = "Copied";
+  button.disabled = true;
+  setTimeout(() => { button.textContent = label; button.disabled = false; button.focus(); }, 1200);
+});
+
+// <button data-opens="dialog-id">, and inside the dialog <button data-closes>.
+on("click", "[data-opens]", (button) => document.getElementById(button.dataset.opens).showModal());
+on("click", "[data-closes]", (button) => button.closest("dialog").close());
+on("click", "dialog.dialog", (dialog, event) => { if (event.target === dialog) dialog.close(); });
+
+on("click", "[data-dismisses]", (button) => button.closest(".message, .banner").remove());
+
+// A menu closes when one clicks elsewhere or presses Escape.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+  if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
+});
+
+// role=tablist with role=tab buttons (aria-controls); without this script all panels are shown.
+function select(tab) {
+  for (const other of tab.closest("[role=tablist]").querySelectorAll("[role=tab]")) {
+    const chosen = other === tab;
+    other.setAttribute("aria-selected", String(chosen));
+    other.tabIndex = chosen ? 0 : -1;
+    document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
+  }
+}
+on("click", "[role=tab]", select);
+on("keydown", "[role=tab]", (tab, event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  const tabs = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]")];
+  const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
+  select(next);
+  next.focus();
+});
+
+// A slider shows its number in the <output> beside it.
+on("input", ".slider input[type=range]", (slider) => {
+  const output = slider.parentElement.querySelector("output");
+  if (output) output.value = slider.value;
+});
+
+/** Make an element that has just come into the page work: its tabs and its times. */
+function prepare(root) {
+  for (const list of root.querySelectorAll("[role=tablist]")) {
+    select(list.querySelector("[aria-selected=true]") ?? list.querySelector("[role=tab]"));
+  }
+  for (const time of root.querySelectorAll("time[datetime]:not([data-done])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const options = time.dataset.format === "date" ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+    time.title = at.toString();
+    time.textContent = new Intl.DateTimeFormat(undefined, options).format(at);
+    time.dataset.done = "";
+  }
+}
+prepare(document);
+document.addEventListener("htmx:load", (event) => prepare(event.target));
+
+// A request of htmx that failed says so; the server may send its own words as X-Message.
+document.addEventListener("htmx:responseError", (event) =>
+  toast(event.detail.xhr.getResponseHeader("X-Message") ?? "That did not work. Reload the page and try again.", "error"));
+document.addEventListener("htmx:sendError", () => toast("The site cannot be reached. Are you online?", "error"));
