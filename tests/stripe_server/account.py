@@ -48,6 +48,12 @@ class Account:
         self.url = url  # of the server, for the links in objects
         self.id = "acct_1Pretend"
         self.keep = keep  # a file that outlives the process, for development
+        self.forget()
+        if keep and keep.exists():
+            self.state |= json.loads(keep.read_text())
+
+    def forget(self) -> None:
+        """Begin anew, without objects and events."""
         self.state: dict[str, Any] = {
             "objects": {},  # id → object, oldest first
             "numbers": {},  # payment method → its card number, which decides what becomes of charges
@@ -55,12 +61,22 @@ class Account:
             "answers": {},  # idempotency key → what was answered
             "ahead_seconds": 0,  # how far the clock was moved
         }
-        if keep and keep.exists():
-            self.state |= json.loads(keep.read_text())
-        self.objects: dict[str, Object] = self.state["objects"]
-        self.numbers: dict[str, str] = self.state["numbers"]
-        self.pending: list[Object] = self.state["pending"]
-        self.answers: dict[str, Any] = self.state["answers"]
+
+    @property
+    def objects(self) -> dict[str, Object]:
+        return self.state["objects"]
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        return self.state["numbers"]
+
+    @property
+    def pending(self) -> list[Object]:
+        return self.state["pending"]
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return self.state["answers"]
 
     def save(self) -> None:
         if self.keep:

@@ -101,6 +101,13 @@ class PretendStripe(ThreadingHTTPServer):
         """Hand deliveries to a function, such as one around Django's test client."""
         self.webhooks.send = send
 
+    def forget(self) -> None:
+        """Begin anew, as another account."""
+        with self.account.lock:
+            self.account.forget()
+            self.faults.clear()
+            self.calls.clear()
+
     @property
     def charged_cents(self) -> list[int]:
         """The amounts of all charges that succeeded, oldest first."""

@@ -63,6 +63,11 @@ class World:
         with self.account.lock:
             return public(subscriptions.renew(self.account, self.account.get("subscription", subscription)))
 
+    def pay_invoice(self, invoice: str) -> None:
+        """Try to pay an open invoice with the card that it falls to."""
+        with self.account.lock:
+            subscriptions.pay(self.account, self.account.get("invoice", invoice))
+
     def change_plan(self, subscription: str, price: str) -> None:
         """Choose another price in the portal."""
         with self.account.lock:
