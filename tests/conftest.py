@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts.models import ApiKey, User
-from billing import ledger
+from billing import ledger, reconciliation
+from billing.models import Entry
 from generation import queue
 
 
@@ -62,6 +64,19 @@ def _own_folder(settings: Any, tmp_path: Path) -> None:
 def _empty_redis() -> Iterator[None]:
     yield
     queue.redis().flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _right_ledger(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Prove after every test that touched money that the ledger explains it: what `manage.py check_ledger` proves."""
+    uses_database = {"db", "transactional_db"} & set(request.fixturenames) or "django_db" in request.keywords
+    if not uses_database or "tampered_ledger" in request.keywords:
+        yield
+        return
+    request.getfixturevalue("_django_db_helper")  # so that the database outlives this fixture
+    yield
+    if not connection.needs_rollback and Entry.objects.exists():
+        assert [*ledger.differences(), *reconciliation.differences()] == []
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def test_check_ledger_exits_1_and_names_the_wallet_that_was_tampered_with(
     assert capsys.readouterr().err == f"Wallet {alice.user.pk}: {words}\nCommandError: 1 differences.\n"
 
 
+@pytest.mark.tampered_ledger
 def test_check_ledger_names_a_hold_that_was_settled_wrongly(alice: Person) -> None:
     ledger.hold(alice.user.pk, 10, "generation:1")
     Entry.objects.create(wallet_id=alice.user.pk, kind="capture", credits=0, held_credits=-4, cause="generation:1")

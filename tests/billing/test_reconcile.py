@@ -141,6 +141,7 @@ def test_check_ledger_names_a_purchase_whose_credits_are_missing(bought: Purchas
     assert list(reconciliation.differences()) == [f"Purchase {bought.pk}: 1000 credits are due, but its entries say 0."]
 
 
+@pytest.mark.tampered_ledger
 def test_check_ledger_names_credits_of_a_purchase_that_is_not_paid(bought: Purchase, bob: Person) -> None:
     ledger.grant(bob.user.pk, 5, bought.cause)
 
