@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import quotas
+from accounts.forms import AddressesField
 from accounts.models import ApiKey, LimitFields, Plan, QuotaOverride, User, trust_address
 
 LIMITS = tuple(field.name for field in LimitFields._meta.fields)
@@ -88,7 +89,8 @@ class QuotaOverrideAdmin(admin.ModelAdmin):
 class KeyForm(forms.ModelForm):
     class Meta:
         model = ApiKey
-        fields = ("user", "name", "expires_at")
+        fields = ("user", "name", "scope", "spending_cap_credits", "allowed_addresses", "expires_at")
+        field_classes = {"allowed_addresses": AddressesField}
 
 
 @admin.register(ApiKey)
@@ -96,7 +98,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     """Keys are made and revoked, never deleted; the secret is shown once, in the message after saving."""
 
     form = KeyForm
-    list_display = ("name", "user", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_display = ("name", "user", "last_four", "scope", "created_at", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
     search_fields = ("user__email", "last_four")
     actions = ("revoke",)

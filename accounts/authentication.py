@@ -1,34 +1,57 @@
-"""Finds the account behind an API key."""
+"""Finds the account behind an API key, and tells whether the key is good for what is asked."""
 
 from datetime import timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import ApiKey, digest
+from accounts.addresses import Address, is_within
+from accounts.models import ApiKey, Scope, digest
 
 
 class InvalidKey(Exception):
     """The key is missing, unknown, revoked or expired, or its account is switched off."""
 
 
-def authenticate(secret: str | None) -> ApiKey:
+class KeyNotAllowed(InvalidKey):
+    """The key is good, but not for this, or not from here; the message says so to its holder."""
+
+
+def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address | None = None) -> ApiKey:
     """Return the key with its user, and note that it was used.
 
+    `address` is where the request comes from; unknown, it is refused by a key that is bound to addresses.
+
     Raises:
-        InvalidKey: nothing was written.
+        InvalidKey, KeyNotAllowed: nothing was written.
     """
-    now = timezone.now()
-    key = (
-        ApiKey.objects.select_related("user", "user__plan")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True)
-        .filter(digest=digest(secret))
-        .first()
-        if secret
-        else None
-    )
+    key = find(secret) if secret else None
     if key is None:
         raise InvalidKey
-    if key.last_used_at is None or now - key.last_used_at > timedelta(minutes=1):
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+    if needs == Scope.GENERATE and key.scope != Scope.GENERATE:
+        raise KeyNotAllowed("This API key may only read.")
+    if key.allowed_addresses and (address is None or not is_within(address, key.allowed_addresses)):
+        raise KeyNotAllowed(f"This API key may not be used from {address or 'an unknown address'}.")
+    note_use(key, by_previous_secret=key.digest != digest(secret or ""))
     return key
+
+
+def find(secret: str) -> ApiKey | None:
+    """Return the live key that has the secret, or had it before it was rotated and may still use it."""
+    now, hashed = timezone.now(), digest(secret)
+    return (
+        ApiKey.objects.select_related("user", "user__plan")
+        .filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True)
+        .filter(Q(digest=hashed) | Q(previous_digest=hashed, previous_expires_at__gt=now))
+        .first()
+    )
+
+
+def note_use(key: ApiKey, by_previous_secret: bool) -> None:
+    """Write down when the key was used, at most once a minute for each of its secrets."""
+    now = timezone.now()
+    noted = {"last_used_at": key.last_used_at}
+    if by_previous_secret:
+        noted["previous_last_used_at"] = key.previous_last_used_at
+    if any(at is None or now - at > timedelta(minutes=1) for at in noted.values()):
+        ApiKey.objects.filter(pk=key.pk).update(**dict.fromkeys(noted, now))

@@ -10,8 +10,11 @@ from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+from accounts.addresses import check_networks
 
 KEY_PREFIX = "sk_"
 
@@ -110,8 +113,26 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
+class Scope(models.TextChoices):
+    """What a key is good for."""
+
+    GENERATE = "generate", "Make images, and read"
+    READ = "read", "Only read"
+
+
+class Keys(models.QuerySet["ApiKey"]):
+    """Finds keys by their state."""
+
+    def live(self) -> "Keys":
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
+
+
 class ApiKey(models.Model):
-    """A key for the API; the secret itself is shown once and never stored, and the row is never deleted."""
+    """A key for the API; the secret itself is shown once and never stored, and the row is never deleted.
+
+    After a rotation the key has two secrets for a while. It is one key all the same: its limits, its spending and its
+    history go on.
+    """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)
@@ -121,14 +142,41 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    scope = models.CharField(max_length=10, choices=Scope, default=Scope.GENERATE)
+    spending_cap_credits = models.PositiveIntegerField(null=True, blank=True)  # a month of the account; none: no cap
+    allowed_addresses = models.JSONField(default=list, blank=True, validators=[check_networks])  # none: from anywhere
+
+    rotated_at = models.DateTimeField(null=True, blank=True)  # when `digest` became the key's
+    previous_digest = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    previous_last_four = models.CharField(max_length=4, blank=True)
+    previous_expires_at = models.DateTimeField(null=True, blank=True)  # the previous secret works until then
+    previous_last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute, since the rotation
+
+    objects = Keys.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(scope__in=Scope.values), name="scope_is_known"),
+            models.CheckConstraint(
+                condition=Q(previous_digest=None) | Q(previous_expires_at__isnull=False),
+                name="previous_secret_has_an_end",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} (…{self.last_four})"
 
+    @property
+    def state(self) -> str:
+        """Return what the key is now: active, expired or revoked."""
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= timezone.now() else "active"
+
     @classmethod
-    def create(cls, user: User, name: str) -> tuple["ApiKey", str]:
+    def create(cls, user: User, name: str, **fields: Any) -> tuple["ApiKey", str]:
         """Make a key and return it with its secret, which can't be had again."""
-        key = cls(user=user, name=name)
+        key = cls(user=user, name=name, **fields)
         secret = key.set_secret()
         key.save()
         return key, secret

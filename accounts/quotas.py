@@ -104,7 +104,7 @@ def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: i
         raise QuotaExceeded("daily")
     if not take(Usage, images, allowed.images_per_month, user=user, period=month(today)):
         raise QuotaExceeded("monthly")
-    if api_key and not take(KeySpending, credits, spending_cap(api_key), api_key=api_key, period=month(today)):
+    if api_key and not take(KeySpending, credits, api_key.spending_cap_credits, api_key=api_key, period=month(today)):
         raise SpendingCapReached(spending(api_key))
     return today
 
@@ -151,12 +151,11 @@ def spending(api_key: ApiKey) -> Allowance:
     today = local_day(api_key.user, timezone.now())
     spent = KeySpending.objects.filter(api_key=api_key, period=month(today)).values_list("count", flat=True).first()
     return Allowance(
-        "spending_cap_credits", spending_cap(api_key), spent or 0, midnight(api_key.user, first_of_next_month(today))
+        "spending_cap_credits",
+        api_key.spending_cap_credits,
+        spent or 0,
+        midnight(api_key.user, first_of_next_month(today)),
     )
-
-
-def spending_cap(api_key: ApiKey) -> int | None:
-    return getattr(api_key, "spending_cap_credits", None)
 
 
 def forget() -> None:

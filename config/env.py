@@ -1,6 +1,7 @@
 """Reads settings from the environment; the only module that looks at os.environ."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
@@ -47,3 +48,11 @@ def switch(name: str, default: bool) -> bool:
 def words(name: str, default: str = "") -> list[str]:
     """Return the variable as a list, split at commas and blanks."""
     return text(name, default).replace(",", " ").split()
+
+
+def networks(name: str) -> list[str]:
+    """Return the variable as a list of networks in CIDR notation; a single address is a network of one."""
+    try:
+        return [str(ip_network(word)) for word in words(name)]
+    except ValueError as error:
+        raise BadSetting(f"{name} must be addresses or networks like 10.0.0.0/8: {error}") from None

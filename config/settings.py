@@ -44,6 +44,7 @@ SECRET_KEY = secret_key()
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "" if PRODUCTION else "*")
 if PRODUCTION and not (ALLOWED_HOSTS and PUBLIC_URL):
     raise env.BadSetting("ALLOWED_HOSTS and PUBLIC_URL must be set in production.")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")  # peers whose X-Forwarded-For is believed
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 
 if PRODUCTION:

@@ -69,8 +69,9 @@ def test_generation_takes_only_the_ledger_of_billing() -> None:
     assert {name for name in taken if name != "billing" and not is_in(name, {"billing.ledger"})} == set()
 
 
-def test_generation_takes_only_models_authentication_quotas_and_read_only_of_accounts() -> None:
-    doors = {f"accounts.{name}" for name in ("models", "authentication", "quotas", "read_only")}
+def test_generation_takes_only_these_doors_of_accounts() -> None:
+    names = ("models", "addresses", "authentication", "quotas", "read_only")
+    doors = {f"accounts.{name}" for name in names}
     taken = {name for _, name in found("generation", {"accounts"})}
 
     assert {name for name in taken if name != "accounts" and not is_in(name, doors)} == set()

@@ -12,7 +12,7 @@ from django.http import Http404
 from rest_framework.exceptions import MethodNotAllowed, ValidationError
 from rest_framework.response import Response
 
-from accounts.authentication import InvalidKey
+from accounts.authentication import InvalidKey, KeyNotAllowed
 from accounts.quotas import QuotaExceeded, RateLimited, SpendingCapReached
 from billing.ledger import InsufficientCredits
 from generation.idempotency import IdempotencyKeyReused
@@ -49,6 +49,8 @@ def respond(error: Exception, base_url: str) -> Response:
 def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
     """Return the true HTTP status and the body."""
     match error:
+        case KeyNotAllowed():
+            return 403, envelope("Invalid Api Key", tip=f"{error} What it is good for is set on {base_url}/keys/.")
         case InvalidKey():
             tip = f"Send your API key as `key` in the body. Keys are made on {base_url}/."
             return 401, envelope("Invalid Api Key", tip=tip)

@@ -13,8 +13,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import quotas
+from accounts.addresses import client_address
 from accounts.authentication import authenticate
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Scope
 from generation import estimate, idempotency, services, storage, waiting
 from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
@@ -38,6 +39,7 @@ class V3View(APIView):
     metadata_class = None  # OPTIONS is no POST either
     authentication_classes = ()
     permission_classes = ()
+    needs = Scope.READ  # what the key must be good for
     api_key: ApiKey | None = None  # the caller's, once it was read
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -54,11 +56,12 @@ class V3View(APIView):
         """Return the parameters and the caller's key.
 
         Raises:
-            Unreadable, InvalidKey
+            Unreadable, InvalidKey, KeyNotAllowed
         """
         http_request: HttpRequest = self.request._request
         parameters = read_parameters(http_request)
-        self.api_key = authenticate(find_key(http_request, parameters))
+        secret = find_key(http_request, parameters)
+        self.api_key = authenticate(secret, self.needs, client_address(http_request))
         return parameters, self.api_key
 
     def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
@@ -78,6 +81,7 @@ class V3View(APIView):
 class Generate(V3View):
     """Submits a generation."""
 
+    needs = Scope.GENERATE
     serializer_class: ClassVar[type[Call]]
 
     def post(self, request: Request) -> Response:
@@ -166,6 +170,8 @@ class FetchByBodyView(Fetch):
 
 class Cancel(V3View):
     """Ends a generation that is not over yet."""
+
+    needs = Scope.GENERATE
 
     def cancel(self, key: ApiKey, wanted: Any) -> Response:
         generation = find(key, wanted)

@@ -79,7 +79,13 @@ def test_money_and_generations_are_shown_and_never_edited(staff: Client, generat
 
 
 def test_a_key_made_by_staff_is_shown_once_and_works(staff: Client, bob: Person) -> None:
-    body = {"user": bob.user.pk, "name": "by hand", "expires_at_0": "2999-01-01", "expires_at_1": "00:00"}
+    body = {
+        "user": bob.user.pk,
+        "name": "by hand",
+        "scope": "generate",
+        "expires_at_0": "2999-01-01",
+        "expires_at_1": "00:00",
+    }
 
     shown = staff.post(page(ApiKey, "add"), body, follow=True).content.decode()
     later = staff.get(page(ApiKey, "changelist")).content.decode()
