@@ -53,6 +53,12 @@ def _quick_passwords(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _static_files_when_asked_for(settings: Any) -> None:
+    """Look for a static file when one is asked for; else each test client begins by reading all of them."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(autouse=True)
 def _own_folder(settings: Any, tmp_path: Path) -> None:
     """Give every test its own storage."""
     from config.storage import storages

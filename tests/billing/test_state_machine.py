@@ -83,6 +83,7 @@ class Shop(RuleBasedStateMachine):
         super().__init__()
         self.stripe.forget()
         self.stripe.send_webhooks_to(self.take)
+        self.web = Client(raise_request_exception=False)
         self.crash_at: int | None = None
         self.answer_is_lost = False
         self.spent = count()
@@ -108,8 +109,9 @@ class Shop(RuleBasedStateMachine):
         """Take an event in as the web process does, which may die of it, or die before it has answered."""
         status = 0
         with crashing(self.crash_at):
-            client = Client(raise_request_exception=False)
-            status = client.post("/stripe/webhook", body, content_type="application/json", headers=headers).status_code
+            status = self.web.post(
+                "/stripe/webhook", body, content_type="application/json", headers=headers
+            ).status_code
         return 0 if self.answer_is_lost else status
 
     def some(self, things: list[Any], number: int) -> Any:
