@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 import zoneinfo
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from allauth.account.models import EmailAddress
@@ -17,6 +18,7 @@ from django.utils import timezone
 from accounts.addresses import check_networks
 
 KEY_PREFIX = "sk_"
+WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)
 
 
 class LimitFields(models.Model):
@@ -88,6 +90,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     webhook_secret = models.CharField(max_length=60, default=new_webhook_secret, editable=False)  # Standard Webhooks
+    previous_webhook_secret = models.CharField(max_length=60, blank=True, editable=False)  # signs as well, for a while
+    webhook_secret_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     time_zone = models.CharField(max_length=50, default="UTC", validators=[check_time_zone])  # of its days and months
     joined_at = models.DateTimeField(default=timezone.now)
 
@@ -101,6 +105,23 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    @property
+    def live_webhook_secrets(self) -> list[str]:
+        """The newest first; the one before it signs for another day, so that receivers have time to change theirs."""
+        changed_at = self.webhook_secret_changed_at
+        is_young = changed_at is not None and timezone.now() < changed_at + WEBHOOK_SECRET_OVERLAP
+        return [self.webhook_secret, self.previous_webhook_secret] if is_young else [self.webhook_secret]
+
+    def rotate_webhook_secret(self) -> None:
+        """Sign with a new secret from now on, and for another day with the present one as well."""
+        changes = {
+            "webhook_secret": new_webhook_secret(),
+            "previous_webhook_secret": self.webhook_secret,
+            "webhook_secret_changed_at": timezone.now(),
+        }
+        if User.objects.filter(pk=self.pk, webhook_secret=self.webhook_secret).update(**changes):
+            self.refresh_from_db(fields=list(changes))
 
     @classmethod
     def normalize_username(cls, username: str) -> str:

@@ -45,6 +45,7 @@ def programs(host: str) -> list[Program]:
             "gpu", f"{PYTHON} {WORKER} gpu --worker-class generation.worker.GpuWorker", stop_seconds=grace_seconds + 10
         ),
         Program("io", f"{PYTHON} {WORKER} fetch io", copies=2, stop_seconds=30),
+        Program("webhooks", f"{PYTHON} manage.py send_webhooks", stop_seconds=30),
         Program(
             "clock", f"{PYTHON} manage.py rqcron config.cron", stop_seconds=3
         ),  # does nothing that could be cut off

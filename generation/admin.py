@@ -1,12 +1,15 @@
 """Generations and webhooks for staff: to look at and to cancel, never to edit."""
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.read_only import ReadOnly
 from generation import services
-from generation.models import Delivery, Generation
+from generation.models import Attempt, Delivery, Endpoint, Event, Generation, Host, SilencedUrl
+from generation.webhooks import listening
 
 
 @admin.register(Generation)
@@ -28,9 +31,56 @@ class GenerationAdmin(ReadOnly):
         messages.success(request, f"{canceled} generations were canceled; the others were over already.")
 
 
+class AttemptInline(admin.TabularInline):
+    model = Attempt
+    fields = readonly_fields = ("number", "began_at", "seconds", "status", "answer", "headers")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly):
-    list_display = ("id", "generation", "url", "state", "attempts", "due_at", "answer")
-    list_filter = ("state",)
-    list_select_related = ("generation",)
-    exclude = ("payload",)
+    list_display = ("id", "account", "event", "url", "state", "attempts", "due_at", "answer")
+    list_filter = ("state", "event__type")
+    list_select_related = ("account", "event")
+    search_fields = ("account__email", "url", "=generation__id")
+    show_full_result_count = False
+    inlines = (AttemptInline,)
+    actions = ("resend",)
+
+    @admin.action(description="Send again what was given up", permissions=["view"])
+    def resend(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        messages.success(request, f"{listening.resend(deliveries)} deliveries are tried again.")
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    list_display = ("id", "account", "type", "generation", "created_at")
+    list_filter = ("type",)
+    list_select_related = ("account", "generation")
+    search_fields = ("account__email", "=generation__id")
+    show_full_result_count = False
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ReadOnly):
+    list_display = ("id", "account", "url", "is_on", "off_reason", "created_at")
+    list_filter = ("is_on",)
+    list_select_related = ("account",)
+    search_fields = ("account__email", "url")
+
+
+@admin.register(Host)
+class HostAdmin(ReadOnly):
+    list_display = ("name", "failures", "open_until", "served_at")
+    search_fields = ("name",)
+
+
+@admin.register(SilencedUrl)
+class SilencedUrlAdmin(ReadOnly):
+    list_display = ("url", "api_key", "created_at")
+    list_select_related = ("api_key",)
+    search_fields = ("url", "api_key__user__email")

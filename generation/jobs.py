@@ -4,7 +4,7 @@ import logging
 
 from django.conf import settings
 
-from generation import fetch, images, services, storage, webhooks
+from generation import fetch, images, services, storage
 from generation.models import Generation, Status
 from generation.sweep import sweep as sweep  # called by the clock
 
@@ -46,8 +46,3 @@ def store_image(url: str) -> str:
     data = fetch.fetch(url, allowed_hosts=settings.FETCH_ALLOWED_HOSTS)
     images.read_header(data)
     return storage.save_input(data)
-
-
-def deliver_webhook(pk: int) -> None:
-    """Send a webhook that is due (io worker)."""
-    webhooks.deliver(pk)

@@ -10,6 +10,19 @@ from django.utils import timezone
 
 from accounts.models import ApiKey
 from generation.params import Params
+from generation.webhooks.models import Attempt, Delivery, Endpoint, Event, Host, SilencedUrl
+
+__all__ = [
+    "Attempt",
+    "Delivery",
+    "Endpoint",
+    "Event",
+    "Generation",
+    "Host",
+    "IdempotencyKey",
+    "SilencedUrl",
+    "UsageDay",
+]
 
 
 class Status(models.TextChoices):
@@ -153,33 +166,6 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.generation_id}"
-
-
-class Delivery(models.Model):
-    """One webhook to be sent, written with the end of its generation; delays are rows, so nothing sleeps or forgets."""
-
-    class State(models.TextChoices):
-        PENDING = "pending"
-        DELIVERED = "delivered"  # answered 2xx: never sent again
-        GIVEN_UP = "given up"
-
-    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="deliveries")
-    event = models.UUIDField(default=uuid.uuid4, unique=True)  # the same on every attempt, so receivers can tell
-    url = models.TextField()
-    payload = models.BinaryField()  # JSON, frozen: every attempt sends the same bytes
-    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
-    attempts = models.PositiveIntegerField(default=0)
-    due_at = models.DateTimeField(default=timezone.now)
-    answer = models.CharField(max_length=200, blank=True)  # of the last attempt, for people
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        verbose_name_plural = "deliveries"
-        indexes = [models.Index(fields=["due_at"], name="pending_deliveries", condition=Q(state="pending"))]
-        constraints = [models.UniqueConstraint(fields=["generation"], name="one_delivery_per_generation")]
-
-    def __str__(self) -> str:
-        return f"webhook of {self.generation_id}: {self.state}"
 
 
 class UsageDay(models.Model):

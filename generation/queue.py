@@ -19,6 +19,8 @@ from generation.models import Generation
 logger = logging.getLogger(__name__)
 
 ENDED = "atelier:ended"  # channel: the id of each generation that reached a final state
+WEBHOOKS = "atelier:webhooks"  # list: notes that wake the senders
+MOST_NOTES = 64
 TIMEOUT_SECONDS = 5
 
 
@@ -47,10 +49,26 @@ def ring(generation: Generation, at_front: bool = False) -> None:
     transaction.on_commit(partial(attempt, enqueue))
 
 
-def ring_webhook(delivery_pk: int) -> None:
-    """Let an io worker send a webhook now."""
-    enqueue = partial(named("io").enqueue, "generation.jobs.deliver_webhook", delivery_pk)
-    transaction.on_commit(partial(attempt, enqueue))
+def ring_webhooks() -> None:
+    """Wake a sender of webhooks."""
+    transaction.on_commit(partial(attempt, wake_sender))
+
+
+def wake_sender() -> None:
+    """Leave a note; a few are enough to wake every sender, and each looks for all there is to send."""
+    with redis().pipeline() as pipeline:
+        pipeline.lpush(WEBHOOKS, 1)
+        pipeline.ltrim(WEBHOOKS, 0, MOST_NOTES - 1)
+        pipeline.execute()
+
+
+def await_webhooks(seconds: int) -> None:
+    """Return when a note is there, or after so many seconds.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis().blpop([WEBHOOKS], timeout=seconds)
 
 
 def announce_end(generation: Generation) -> None:

@@ -17,10 +17,11 @@ from django.utils import timezone
 from accounts import quotas
 from accounts.models import ApiKey, User
 from billing import ledger
-from generation import idempotency, pricing, queue, webhooks
+from generation import idempotency, pricing, queue
 from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
+from generation.webhooks import outbox
 
 TRY_AGAIN = "Failed, Try Again"
 
@@ -62,6 +63,9 @@ def submit(
     # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
     generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live(account))
     generation.save(update_fields=["counted_on"])
+    outbox.record(generation)
+    balance_credits = ledger.balance(account.pk)
+    outbox.record_low_balance(account, balance_credits + generation.held_credits, balance_credits)
     queue.ring(generation)
     return generation
 
@@ -90,15 +94,20 @@ def inputs_fetched(pk: int, init_image_name: str, mask_image_name: str) -> bool:
 def claim(pk: int) -> Generation | None:
     """Take a queued generation for this worker under a new attempt number, or None when there is nothing to take."""
     now = timezone.now()
-    won = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=True).update(
-        status=Status.PROCESSING,
-        lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-        attempt=F("attempt") + 1,
-        started_at=now,
-        computed_at=None,
-        step=0,
-    )
-    return Generation.objects.get(pk=pk) if won else None
+    with transaction.atomic():
+        won = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=True).update(
+            status=Status.PROCESSING,
+            lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+            attempt=F("attempt") + 1,
+            started_at=now,
+            computed_at=None,
+            step=0,
+        )
+        if not won:
+            return None
+        generation = Generation.objects.get(pk=pk)
+        outbox.record(generation)
+    return generation
 
 
 def claimed(generation: Generation) -> QuerySet[Generation]:
@@ -201,6 +210,6 @@ def end(rows: QuerySet[Generation], pk: int, **changes: Any) -> bool:
             images = 0 if generation.status == Status.SUCCESS else generation.params["samples"]
             credits = generation.held_credits - generation.charged_credits
             quotas.give_back(generation.account_id, generation.api_key_id, images, credits, generation.counted_on)
-        webhooks.record(generation)
+        outbox.record(generation)
         queue.announce_end(generation)
     return True

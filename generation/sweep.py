@@ -1,4 +1,4 @@
-"""Mends what was left behind: lapsed claims, lost nudges, due webhooks, old keys. Safe to run at any time, anywhere."""
+"""Mends what was left behind: lapsed claims, lost nudges, what is too old. Safe to run at any time, anywhere."""
 
 from datetime import timedelta
 
@@ -6,15 +6,16 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts import quotas
-from generation import idempotency, queue, services, webhooks
+from generation import idempotency, queue, services
 from generation.models import Generation, Status
+from generation.webhooks import sending
 
 NUDGE_AGAIN_SECONDS = 10
 BATCH = 500
 
 
 def sweep() -> None:
-    """Take back lapsed claims, ring again for queued generations that Redis has forgotten, and send due webhooks."""
+    """Take back lapsed claims, ring again for queued generations that Redis has forgotten, and forget what is old."""
     now = timezone.now()
     lapsed = Generation.objects.filter(status=Status.PROCESSING, lease_until__lt=now)
     for pk, attempt in lapsed.values_list("pk", "attempt")[:BATCH]:
@@ -27,6 +28,6 @@ def sweep() -> None:
         if queue.job_id(generation) not in known:
             Generation.objects.filter(pk=generation.pk).update(nudged_at=now)
             queue.ring(generation)
-    webhooks.ring_due()
+    sending.give_up_old()
     idempotency.forget()
     quotas.forget()

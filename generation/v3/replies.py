@@ -1,6 +1,5 @@
 """The V3 dialect's answers about a generation, and its webhook bodies."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -110,10 +109,10 @@ def rate_headers(rate: quotas.Allowance) -> dict[str, str]:
     return {f"{prefix}RateLimit-{name}": str(fact) for prefix in ("", "X-") for name, fact in facts.items()}
 
 
-def webhook_body(generation: Generation) -> bytes:
-    """Return the JSON that a caller's server is sent."""
+def webhook_body(generation: Generation) -> dict[str, Any]:
+    """Return what a caller's server is told about the generation's present state."""
     body = answer(generation, settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}")
-    return json.dumps(body | {"track_id": generation.track_id}).encode()
+    return body | {"track_id": generation.track_id}
 
 
 def with_track_id(generation: Generation) -> dict[str, Any]:

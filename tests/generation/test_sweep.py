@@ -9,7 +9,7 @@ from django.utils import timezone
 from billing import ledger
 from config.cron import HeadOfQueue
 from generation import queue, services
-from generation.models import Delivery, Generation, Status
+from generation.models import Generation, Status
 from generation.params import Inputs
 from generation.sweep import NUDGE_AGAIN_SECONDS, sweep
 from tests.conftest import Person
@@ -76,20 +76,6 @@ def test_it_leaves_alone_what_redis_knows_and_what_was_rung_just_now(submit: Sub
     sweep()
 
     assert jobs("gpu") == [f"generate-{known.pk}-0"]
-
-
-def test_it_rings_for_webhooks_that_are_due_and_for_no_others(submit: Submit) -> None:
-    for _ in range(4):
-        services.cancel(submit(webhook_url="https://example.org/").pk)
-    due, later, delivered, given_up = Delivery.objects.order_by("id")
-    Delivery.objects.filter(pk=later.pk).update(due_at=timezone.now() + timedelta(minutes=1))
-    Delivery.objects.filter(pk=delivered.pk).update(state=Delivery.State.DELIVERED)
-    Delivery.objects.filter(pk=given_up.pk).update(state=Delivery.State.GIVEN_UP)
-    queue.redis().flushdb()
-
-    sweep()
-
-    assert [tuple(job.args) for job in queue.named("io").get_jobs()] == [(due.pk,)]
 
 
 def test_the_clocks_sweep_goes_before_links_and_webhooks(submit: Submit) -> None:

@@ -1,9 +1,10 @@
-"""generation.webhooks: told once, signed, and retried for as long as it makes sense."""
+"""generation.webhooks: told once, signed, in order, and retried for as long as it makes sense."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from socket import socket
 from typing import Any
 
@@ -11,15 +12,20 @@ import pytest
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from generation import services, webhooks
-from generation.models import Delivery, Generation
+from accounts.models import ApiKey
+from billing import ledger
+from generation import services
+from generation.models import Attempt, Delivery, Endpoint, Event, Generation, Host, SilencedUrl
+from generation.webhooks import listening, outbox, sending
 from tests.conftest import Person
 from tests.generation.conftest import Submit
 from tests.generation.hostile_server import HostileServer, answer, serving
+from tests.generation.webhook_clock import NOON, Clock, is_signed, send_due, send_for, split, told
 from tests.racing import race
 from tests.services import free_port
 
 PENDING, DELIVERED, GIVEN_UP = Delivery.State.PENDING, Delivery.State.DELIVERED, Delivery.State.GIVEN_UP
+ALL = [type.value for type in Event.Type]
 
 
 @pytest.fixture
@@ -27,6 +33,13 @@ def receiver(settings: Any) -> Iterator[HostileServer]:
     with serving() as server:
         settings.FETCH_ALLOWED_HOSTS = frozenset({server.host})
         yield server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timezone, "now", clock)
+    return clock
 
 
 @pytest.fixture
@@ -41,8 +54,21 @@ def deliver(submit: Submit) -> Callable[..., Delivery]:
     return run
 
 
+@pytest.fixture
+def listen(alice: Person) -> Callable[..., Endpoint]:
+    """Return a function that adds an endpoint of alice's."""
+
+    def make(url: str, events: list[str] | None = None, **fields: Any) -> Endpoint:
+        endpoint = Endpoint(account=alice.user, url=url, events=events or ALL, **fields)
+        listening.add(endpoint)
+        return endpoint
+
+    return make
+
+
 def attempt(delivery: Delivery) -> Delivery:
-    webhooks.deliver(delivery.pk)
+    """Make what is due, and return what became of this one."""
+    send_due()
     return Delivery.objects.get(pk=delivery.pk)
 
 
@@ -50,10 +76,13 @@ def make_due(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now())
 
 
-def split(request: bytes) -> tuple[dict[str, str], bytes]:
-    head, _, body = request.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")[1:]
-    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
+def succeed(generation: Generation) -> None:
+    claim = services.claim(generation.pk)
+    assert claim
+    services.succeed(claim, [False], 1.5, "tiny", "", "")
+
+
+# One webhook of one request
 
 
 def test_it_is_signed_so_that_a_standard_library_verifies_it(
@@ -64,7 +93,7 @@ def test_it_is_signed_so_that_a_standard_library_verifies_it(
     [(headers, body)] = [split(request) for request in receiver.requests]
     assert (delivery.state, delivery.attempts, delivery.answer) == (DELIVERED, 1, "200")
     assert headers["content-type"] == "application/json"
-    assert headers["webhook-id"] == f"msg_{delivery.event.hex}"
+    assert headers["webhook-id"] == f"msg_{delivery.event.uid.hex}"
     assert Webhook(alice.user.webhook_secret).verify(body, headers) == {
         "status": "failed",
         "id": delivery.generation_id,
@@ -91,9 +120,7 @@ def test_the_track_id_keeps_its_type(
 def test_success_is_told_in_full(receiver: HostileServer, submit: Submit, settings: Any) -> None:
     settings.PUBLIC_URL = "https://images.example.org"
     generation = submit(webhook_url=receiver.url("/hook", answer()), track_id=5)
-    claim = services.claim(generation.pk)
-    assert claim
-    services.succeed(claim, [False], 1.5, "tiny", "", "")
+    succeed(generation)
 
     attempt(Delivery.objects.get())
 
@@ -157,23 +184,26 @@ def test_every_attempt_sends_the_same_bytes_under_the_same_id(
     attempt(delivery)
 
     (first, body), (second, again) = (split(request) for request in receiver.requests)
-    assert body == again == bytes(delivery.payload)
+    assert body == again == outbox.body(delivery)
     assert first["webhook-id"] == second["webhook-id"]
     assert Webhook(alice.user.webhook_secret).verify(again, second)
 
 
-def test_the_ladder_of_retries_ends(receiver: HostileServer, deliver: Callable[..., Delivery]) -> None:
+def test_it_is_tried_for_three_days_with_growing_delays_and_no_longer(
+    receiver: HostileServer, deliver: Callable[..., Delivery], clock: Clock
+) -> None:
     delivery = deliver(receiver.url("/hook", answer(status="500 Oops")))
-    waits = []
-    while delivery.state == PENDING:
-        waits.append((delivery.due_at - timezone.now()).total_seconds())
-        make_due(delivery)
-        delivery = attempt(delivery)
 
-    assert (delivery.state, delivery.attempts) == (GIVEN_UP, 11)
-    assert len(receiver.requests) == 11
-    for wait, delay in zip(waits, webhooks.DELAYS_SECONDS, strict=True):
-        assert delay + webhooks.TIMEOUT_SECONDS - 2 <= wait <= 1.2 * delay + webhooks.TIMEOUT_SECONDS
+    send_for(clock, 10 * 86400)
+
+    moments = [one.began_at for one in Attempt.objects.order_by("pk")]
+    waits = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts, len(receiver.requests)) == (GIVEN_UP, len(moments), len(moments))
+    assert moments[-1] == NOON + timedelta(days=3)
+    assert 10 <= len(moments) <= 13
+    for wait, delay in zip(waits[:8], sending.DELAYS_SECONDS, strict=False):
+        assert delay + sending.TIMEOUT_SECONDS <= wait <= 1.2 * delay + sending.TIMEOUT_SECONDS + 1000  # or the circuit
 
 
 def test_a_receiver_that_is_away_is_tried_again(deliver: Callable[..., Delivery], settings: Any) -> None:
@@ -184,13 +214,13 @@ def test_a_receiver_that_is_away_is_tried_again(deliver: Callable[..., Delivery]
 
     assert (delivery.state, delivery.attempts) == (PENDING, 1)
     # Not before the slowest answer would have come: one attempt is over when the next begins.
-    assert delivery.due_at > timezone.now() + timedelta(seconds=webhooks.TIMEOUT_SECONDS)
+    assert delivery.due_at > timezone.now() + timedelta(seconds=sending.TIMEOUT_SECONDS)
 
 
 def test_a_receiver_that_is_too_slow_is_tried_again(
     receiver: HostileServer, deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 0.2)
 
     delivery = deliver(receiver.url("/hook", lambda sock: time.sleep(1)))
 
@@ -206,15 +236,467 @@ def test_a_private_address_is_refused_for_good(deliver: Callable[..., Delivery])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_8_racing_workers_deliver_it_once(receiver: HostileServer, submit: Submit) -> None:
+def test_8_racing_senders_deliver_it_once(receiver: HostileServer, submit: Submit) -> None:
     def slow(sock: socket) -> None:
         time.sleep(0.2)
         sock.sendall(answer())
 
     services.cancel(submit(webhook_url=receiver.url("/hook", slow)).pk)
-    delivery = Delivery.objects.get()
 
-    race(8, lambda k: webhooks.deliver(delivery.pk))
+    race(8, lambda k: send_due())
 
     assert len(receiver.requests) == 1
     assert Delivery.objects.get().state == DELIVERED
+
+
+# Retries
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait"),
+    [
+        ("1800", timedelta(minutes=30)),
+        ("Mon, 23 Nov 2026 12:30:00 GMT", timedelta(minutes=30)),
+        ("99999999999999999999", timedelta(seconds=25)),
+        ("999999999", timedelta(days=1)),
+        ("0", timedelta(seconds=25)),
+        ("soon", timedelta(seconds=25)),
+        ("", timedelta(seconds=25)),
+    ],
+)
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
+def test_retry_after_is_honoured_within_a_day(
+    receiver: HostileServer,
+    deliver: Callable[..., Delivery],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    retry_after: str,
+    wait: timedelta,
+) -> None:
+    monkeypatch.setattr(sending.random, "uniform", lambda low, high: low)
+
+    delivery = deliver(receiver.url("/hook", answer(status=status, Retry_After=retry_after)))
+
+    assert (delivery.state, delivery.due_at - NOON) == (PENDING, wait)
+
+
+def test_a_host_that_asks_for_a_pause_gets_one_for_all_its_deliveries(
+    receiver: HostileServer, submit: Submit, clock: Clock
+) -> None:
+    first = submit(webhook_url=receiver.url("/busy", answer(status="429 Slow down", Retry_After="600")))
+    services.cancel(first.pk)
+    send_due()
+    services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+
+    during = send_due()
+    clock.forward(seconds=601)
+    send_due()
+
+    assert during == 0
+    assert Delivery.objects.get(url__endswith="/hook").state == DELIVERED
+
+
+def test_a_sender_that_dies_costs_one_delay_and_no_delivery(
+    receiver: HostileServer, submit: Submit, clock: Clock
+) -> None:
+    services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+    [lost] = sending.take(9)  # and dies
+    before_lapse = send_for(clock, 20)
+
+    send_for(clock, 60)
+
+    delivery = Delivery.objects.get()
+    assert before_lapse == 0
+    assert (delivery.state, delivery.attempts, lost.attempts) == (DELIVERED, 2, 1)
+
+
+def test_a_2xx_that_is_written_down_late_counts_and_a_late_failure_does_not(
+    receiver: HostileServer, submit: Submit, clock: Clock
+) -> None:
+    url = receiver.url("/hook", answer(status="500 Oops"))
+    services.cancel(submit(webhook_url=url).pk)
+    [late] = sending.take(9)
+    failure = sending.send(late)
+    receiver.url("/hook", answer())
+    success = sending.send(late)
+    clock.forward(seconds=40)
+    [current] = sending.take(9)
+    sending.conclude(late, failure)
+    after_failure = Delivery.objects.get()
+
+    sending.conclude(late, success)
+    sending.conclude(current, failure)
+
+    delivery = Delivery.objects.get()
+    assert (after_failure.state, after_failure.leased_until) == (PENDING, clock.now + sending.LEASE)
+    assert (delivery.state, delivery.answer) == (DELIVERED, "200")
+    assert send_for(clock, 4 * 86400) == 0
+
+
+def test_every_attempt_is_kept_without_its_signature_and_with_4_kb_of_the_answer(
+    receiver: HostileServer, deliver: Callable[..., Delivery], alice: Person, clock: Clock
+) -> None:
+    delivery = deliver(receiver.url("/hook", answer(b"no\x00\xff" * 4000, status="500 Oops")))
+
+    entry = Attempt.objects.get()
+    headers, _ = split(receiver.requests[0])
+    assert (entry.delivery_id, entry.number, entry.status, entry.began_at) == (delivery.pk, 1, 500, NOON)
+    assert entry.answer == "no\ufffd\ufffd" * 1024
+    assert 0 < entry.seconds < sending.TIMEOUT_SECONDS
+    assert entry.headers == {
+        "Content-Type": "application/json",
+        "webhook-id": headers["webhook-id"],
+        "webhook-timestamp": headers["webhook-timestamp"],
+        "webhook-signature": "v1,…",
+    }
+
+
+# Hosts
+
+
+def test_one_host_gets_four_at_once_and_another_its_own(submit: Submit, clock: Clock) -> None:
+    for k in range(6):
+        services.cancel(submit(webhook_url=f"https://slow.example/{k}").pk)
+    services.cancel(submit(webhook_url="https://quick.example/").pk)
+    services.cancel(submit(webhook_url="http://slow.example/").pk)  # another port
+
+    taken = sending.take(128)
+
+    hosts = [delivery.host.name for delivery in taken]
+    assert sorted(hosts) == ["quick.example:443", *["slow.example:443"] * 4, "slow.example:80"]
+    assert sending.take(128) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_racing_senders_keep_to_four_at_once(submit: Submit, clock: Clock) -> None:
+    for k in range(20):
+        services.cancel(submit(webhook_url=f"https://slow.example/{k}").pk)
+
+    taken = race(8, lambda k: len(sending.take(3)))
+
+    assert sum(taken) <= 4  # type: ignore[arg-type]
+    assert sum(taken) + len(sending.take(128)) == 4  # type: ignore[arg-type]
+
+
+def test_the_host_that_waited_longest_is_served_first(submit: Submit, clock: Clock) -> None:
+    for k in range(30):
+        services.cancel(submit(webhook_url=f"https://busy.example/{k}").pk)
+    services.cancel(submit(webhook_url="https://quiet.example/").pk)
+    order = []
+    for _ in range(3):
+        clock.forward(seconds=1)
+        order += [delivery.host.name.partition(".")[0] for delivery in sending.take(1)]
+
+    assert order == ["busy", "quiet", "busy"]
+
+
+def test_a_dead_host_is_left_alone_and_probed_by_one_delivery_at_a_time(
+    receiver: HostileServer, submit: Submit, clock: Clock
+) -> None:
+    dead = receiver.url("/hook", answer(status="500 Oops"))
+    for _ in range(20):
+        services.cancel(submit(webhook_url=dead).pk)
+    made = [send_due() for _ in range(5)]
+    opened = Host.objects.get()
+    probes = []
+    for _ in range(4):
+        clock.now = Host.objects.get().open_until or clock.now
+        probes.append((send_due(), len(sending.take(9))))
+
+    assert made[:3] == [4, 4, 0]
+    assert opened.failures == 8
+    assert probes == [(1, 0)] * 4
+    assert Host.objects.get().open_until >= clock.now + timedelta(seconds=900)  # type: ignore[operator]
+
+
+def test_a_probe_that_arrives_lets_everything_through(receiver: HostileServer, submit: Submit, clock: Clock) -> None:
+    url = receiver.url("/hook", answer(status="500 Oops"))
+    for _ in range(12):
+        services.cancel(submit(webhook_url=url).pk)
+    send_due()
+    send_due()
+    receiver.url("/hook", answer())
+
+    send_for(clock, 3600)
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {DELIVERED}
+    assert (Host.objects.get().failures, Host.objects.get().open_until) == (0, None)
+
+
+def test_an_answer_that_says_no_is_no_fault_of_the_host(receiver: HostileServer, submit: Submit, clock: Clock) -> None:
+    for _ in range(8):
+        services.cancel(submit(webhook_url=receiver.url("/hook", answer(status="404 Not Found"))).pk)
+
+    send_for(clock, 1)
+
+    assert len(receiver.requests) == 8
+    assert Host.objects.get().failures == 0
+
+
+def test_what_no_probe_reached_in_three_days_is_given_up(submit: Submit, clock: Clock) -> None:
+    services.cancel(submit(webhook_url="https://dead.example/").pk)
+    Host.objects.update(failures=9, open_until=NOON + timedelta(days=9))
+    clock.forward(days=3, seconds=30)
+
+    sending.give_up_old()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.attempts) == (GIVEN_UP, 0)
+    assert "could not be reached" in delivery.answer
+
+
+# 410 Gone
+
+
+def test_410_switches_the_address_off_for_that_key_alone(
+    receiver: HostileServer, submit: Submit, alice: Person, clock: Clock
+) -> None:
+    url = receiver.url("/hook", answer(status="410 Gone"))
+    other_key = Person(alice.user, ApiKey.create(alice.user, "second")[0], "")
+    waiting = submit(webhook_url=url)
+    services.cancel(submit(webhook_url=url).pk)
+    send_due()
+    services.cancel(waiting.pk)
+    services.cancel(submit(webhook_url=url, by=other_key).pk)
+
+    send_for(clock, 3600)
+
+    assert [one.state for one in Delivery.objects.order_by("pk")] == [GIVEN_UP] * 3
+    assert len(receiver.requests) == 2  # one for each key
+    assert Delivery.objects.order_by("pk")[1].answer == outbox.SILENCED
+    assert set(SilencedUrl.objects.values_list("api_key", "url")) == {
+        (alice.api_key.pk, url),
+        (other_key.api_key.pk, url),
+    }
+
+
+def test_an_address_that_was_switched_off_can_be_switched_on_again(
+    receiver: HostileServer, deliver: Callable[..., Delivery], submit: Submit
+) -> None:
+    url = receiver.url("/hook", answer(status="410 Gone"))
+    deliver(url)
+    receiver.url("/hook", answer())
+
+    listening.hear_again(SilencedUrl.objects.get())
+
+    assert deliver(url).state == DELIVERED
+
+
+def test_410_switches_an_endpoint_off_and_ends_what_waits_for_it(
+    receiver: HostileServer, submit: Submit, listen: Callable[..., Endpoint], clock: Clock
+) -> None:
+    endpoint = listen(receiver.url("/all", answer(status="410 Gone")))
+    submit()
+    submit()
+
+    send_for(clock, 3600)
+    submit()
+
+    endpoint.refresh_from_db()
+    assert (endpoint.is_on, endpoint.off_reason) == (False, "It answered 410 Gone.")
+    assert len(receiver.requests) <= 2
+    assert set(Delivery.objects.values_list("state", flat=True)) == {GIVEN_UP}
+
+
+# Endpoints of an account
+
+
+def test_an_endpoint_hears_of_what_it_chose_in_order_and_of_nobody_elses(
+    receiver: HostileServer, submit: Submit, listen: Callable[..., Endpoint], bob: Person, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "https://images.example.org"
+    listen(receiver.url("/all", answer()))
+    listen(receiver.url("/ends", answer()), ["success", "failed", "canceled"])
+    listen(receiver.url("/off", answer()), is_on=False)
+    ledger.grant(bob.user.pk, 10, "test:bob")
+    generation = submit(track_id="mine")
+    succeed(generation)
+    services.cancel(submit(by=bob).pk)
+
+    while send_due():
+        pass
+
+    everything = [told(request) for request in receiver.requests if b" /all " in request]
+    ends = [told(request) for request in receiver.requests if b" /ends " in request]
+    assert [event["type"] for event in everything] == ["queued", "processing", "success"]
+    assert ends == everything[2:]
+    assert [event["data"]["status"] for event in everything] == ["processing", "processing", "success"]
+    event = Event.objects.get(type="success")
+    assert everything[2] == {
+        "id": event.message_id,
+        "type": "success",
+        "timestamp": event.created_at.isoformat(),
+        "data": json.loads(event.data),
+    }
+    assert everything[2]["data"]["track_id"] == "mine"
+    assert len(receiver.requests) == 4
+
+
+def test_nothing_is_written_where_nobody_listens(submit: Submit) -> None:
+    succeed(submit())
+
+    assert not Event.objects.exists()
+
+
+def test_what_comes_later_waits_until_what_came_before_has_arrived(
+    receiver: HostileServer, submit: Submit, listen: Callable[..., Endpoint], clock: Clock
+) -> None:
+    url = receiver.url("/all", answer(status="500 Oops"))
+    listen(url)
+    succeed(submit())
+    other = submit()
+    send_due()
+    receiver.url("/all", answer())
+
+    send_for(clock, 600)
+
+    arrived = [told(request) for request in receiver.requests[2:]]
+    ids = [(event["data"]["id"] == other.pk, event["type"]) for event in arrived]
+    assert [type for is_other, type in ids if not is_other] == ["queued", "processing", "success"]
+    assert [type for is_other, type in ids if is_other] == ["queued"]
+    assert [told(request)["type"] for request in receiver.requests[:2]] == ["queued", "queued"]
+
+
+def test_an_endpoint_that_is_switched_off_waits_and_goes_on_when_it_is_on_again(
+    receiver: HostileServer, submit: Submit, listen: Callable[..., Endpoint], clock: Clock
+) -> None:
+    endpoint = listen(receiver.url("/all", answer()))
+    submit()
+    listening.switch(endpoint, False)
+    while_off = send_for(clock, 600)
+
+    listening.switch(endpoint, True)
+
+    assert (while_off, send_due()) == (0, 1)
+
+
+def test_a_balance_that_falls_below_the_mark_is_told_once_an_hour(
+    receiver: HostileServer, submit: Submit, listen: Callable[..., Endpoint], clock: Clock
+) -> None:
+    listen(receiver.url("/low", answer()), ["balance.low"], low_balance_credits=997)
+    generations = [submit(samples=2) for _ in range(3)]  # 998, 996, 994
+    for generation in generations:
+        services.cancel(generation.pk)
+    submit(samples=4)  # 996, and below again
+    within_an_hour = send_for(clock, 3600)
+    submit(samples=4)
+    services.cancel(Generation.objects.latest("pk").pk)
+    services.cancel(Generation.objects.latest("-pk").pk)
+    services.cancel(Generation.objects.filter(status="queued").get().pk)
+    submit(samples=4)
+    send_due()
+
+    bodies = [told(request) for request in receiver.requests]
+    assert within_an_hour == 1
+    assert [(body["type"], body["data"]) for body in bodies] == [
+        ("balance.low", {"balance": 996, "low_balance_credits": 997})
+    ] * 2
+
+
+def test_a_test_ping_reaches_its_endpoint_alone(receiver: HostileServer, listen: Callable[..., Endpoint]) -> None:
+    endpoint = listen(receiver.url("/a", answer()), ["failed"])
+    listen(receiver.url("/b", answer()))
+
+    delivery = listening.ping(endpoint)
+    send_due()
+
+    assert [told(request)["type"] for request in receiver.requests] == ["ping"]
+    assert told(receiver.requests[0])["data"] == {"endpoint": endpoint.url}
+    assert Delivery.objects.get(pk=delivery.pk).state == DELIVERED
+
+
+def test_an_account_has_at_most_twenty_endpoints(listen: Callable[..., Endpoint]) -> None:
+    for k in range(20):
+        listen(f"https://example.org/{k}")
+
+    with pytest.raises(listening.TooManyEndpoints):
+        listen("https://example.org/20")
+
+    assert Endpoint.objects.count() == 20
+
+
+# Secrets
+
+
+def test_the_secret_before_the_newest_signs_for_another_day(
+    receiver: HostileServer, submit: Submit, alice: Person, clock: Clock
+) -> None:
+    url, old = receiver.url("/hook", answer()), alice.user.webhook_secret
+    alice.user.rotate_webhook_secret()
+    new = alice.user.webhook_secret
+    services.cancel(submit(webhook_url=url).pk)
+    send_due()
+    clock.forward(hours=24)
+    services.cancel(submit(webhook_url=url).pk)
+    send_due()
+
+    during, after = receiver.requests
+    assert old != new
+    assert [is_signed(during, secret) for secret in (old, new)] == [True, True]
+    assert [is_signed(after, secret) for secret in (old, new)] == [False, True]
+
+
+# Sending again
+
+
+def test_what_failed_is_sent_again_under_its_own_id_and_what_arrived_is_not(
+    receiver: HostileServer, submit: Submit, clock: Clock
+) -> None:
+    for path, status in (("/ok", "200 OK"), ("/no", "404 Not Found"), ("/never", "404 Not Found")):
+        services.cancel(submit(webhook_url=receiver.url(path, answer(status=status))).pk)
+        clock.forward(hours=1)
+        send_due()
+    receiver.url("/no", answer())
+    receiver.url("/never", answer(status="500 Oops"))
+
+    resent = listening.resend(Delivery.objects.all())
+    first = send_for(clock, 30)
+
+    by_path = {request.split(b" ")[1].decode(): split(request)[0]["webhook-id"] for request in receiver.requests[:3]}
+    assert (resent, first) == (2, 3)  # its delays begin anew
+    assert {request.split(b" ")[1] for request in receiver.requests[3:]} == {b"/no", b"/never"}
+    for request in receiver.requests[3:]:
+        assert split(request)[0]["webhook-id"] == by_path[request.split(b" ")[1].decode()]
+
+
+def test_what_failed_since_a_time_is_sent_again(submit: Submit, clock: Clock) -> None:
+    for _ in range(3):
+        services.cancel(submit(webhook_url="https://example.org/").pk)
+        clock.forward(hours=1)
+    Delivery.objects.update(state=GIVEN_UP)
+
+    resent = listening.resend(Delivery.objects.all(), since=NOON + timedelta(hours=1))
+
+    assert resent == 2
+    assert [one.state for one in Delivery.objects.order_by("pk")] == [GIVEN_UP, PENDING, PENDING]
+
+
+# The process that sends
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("with_redis", [True, False], ids=["Redis", "no Redis"])
+def test_the_sender_sends_until_it_is_stopped(
+    receiver: HostileServer, submit: Submit, request: pytest.FixtureRequest, with_redis: bool
+) -> None:
+    if not with_redis:
+        request.getfixturevalue("no_redis")
+    sender = sending.Sender()
+
+    def work(k: int) -> None:
+        if k == 0:
+            sender.run()
+            return
+        for _ in range(3):
+            services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+        deadline = time.monotonic() + 20
+        while Delivery.objects.filter(state=PENDING).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        sender.stop()
+
+    outcomes = race(2, work)
+
+    assert outcomes == [None, None]
+    assert len(receiver.requests) == 3
+    assert set(Delivery.objects.values_list("state", flat=True)) == {DELIVERED}

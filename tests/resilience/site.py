@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class Site:
-    """Web, io worker, clock and Valkey on an SQLite file; gpu workers are started by the test."""
+    """Web, io worker, sender of webhooks, clock and Valkey on an SQLite file; gpu workers are started by the test."""
 
     def __init__(self, folder: Path, model: Path, allowed_host: str) -> None:
         self.folder = folder
@@ -52,6 +52,7 @@ class Site:
         self.commands = {
             "web": f"-m uvicorn config.asgi:application --http httptools --lifespan off --port {self.port}",
             "io": "manage.py rqworker fetch io --serializer json",
+            "webhooks": "manage.py send_webhooks",
             "clock": "manage.py rqcron config.cron",
             "gpu": "manage.py rqworker gpu --worker-class generation.worker.GpuWorker --serializer json",
         }
@@ -72,7 +73,7 @@ class Site:
         )
         self.manage("migrate")
         self.processes["valkey"] = start_valkey(self.folder / "valkey", self.valkey_port)
-        for name in ("web", "io", "clock"):
+        for name in ("web", "io", "webhooks", "clock"):
             self.processes[name] = self.start(name)
         self.supervisor.start()
         eventually(self.is_serving)
