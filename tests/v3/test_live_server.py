@@ -2,19 +2,13 @@
 
 import asyncio
 import json
-import os
 import resource
-import shlex
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,44 +16,16 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
-from django.test import override_settings
 
-from config.processes import programs
 from config.storage import storages
 from generation import services
 from tests.conftest import Person
+from tests.live import Web, serving, working
 from tests.services import free_port, start_valkey
 from tests.v3 import bodies
 
 CALLERS = 1000
 MEGABYTE = 2**20
-
-
-@dataclass(frozen=True)
-class Web:
-    """A running web process."""
-
-    port: int
-    process: psutil.Popen
-    log: Path
-
-    def send(self, request: bytes) -> socket.socket:
-        """Send bytes and return the socket, with the answer still to come."""
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        sock.sendall(request)
-        return sock
-
-    def request(self, method: str, path: str, body: Any = b"", **headers: str) -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        status, answer = self.request("POST", f"/api/v3/{path}", json.dumps(body))
-        assert status == 200, answer
-        return dict(json.loads(answer))
 
 
 def post_bytes(path: str, body: dict[str, Any], target: str = "") -> bytes:
@@ -71,33 +37,6 @@ def post_bytes(path: str, body: dict[str, Any], target: str = "") -> bytes:
 def read_answer(sock: socket.socket) -> dict[str, Any]:
     with sock, sock.makefile("rb") as file:
         return dict(json.loads(file.read().partition(b"\r\n\r\n")[2]))
-
-
-def own_database_url() -> str:
-    """Return the address of the database that this test run uses."""
-    url = urlsplit(os.environ["DATABASE_URL"])
-    return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-
-
-@contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Web]:
-    """Run the web process on this test run's database until the block ends."""
-    port, log = free_port(), folder / "web.log"
-    with override_settings(PORT=port):
-        command = shlex.split(next(program.command for program in programs("127.0.0.1") if program.name == "web"))
-    environment = os.environ | {"DATABASE_URL": own_database_url(), "VAR_DIR": str(folder)} | environment
-    with log.open("wb") as output:
-        process = psutil.Popen(command, cwd=django_settings.BASE_DIR, env=environment, stdout=output, stderr=output)
-    try:
-        for _ in range(1200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield Web(port, process, log)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -117,25 +56,6 @@ def web(django_db_setup: None, folder: Path) -> Iterator[Web]:
 def _one_storage(settings: Any, folder: Path, _own_folder: None, transactional_db: None) -> None:
     """Share the server's folder, so that images made here are served there; close no database under its feet."""
     settings.STORAGES = storages("", folder)
-
-
-@contextmanager
-def working(work: Callable[[], None]) -> Iterator[None]:
-    """Do the gpu worker's work in a thread for as long as the block runs."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(0.1):
-            work()
-        connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_the_caller_gets_the_image_as_soon_as_it_is_made(web: Web, alice: Person, work: Any) -> None:

@@ -1,0 +1,65 @@
+"""One site and one Chromium for all browser tests of a process; each test has its own profile and rows."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from config.storage import storages
+from tests.conftest import Person
+from tests.e2e.browser import chromium, open_profile
+from tests.live import Web, serving
+
+
+@pytest.fixture(scope="package")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def web(django_db_setup: None, folder: Path) -> Iterator[Web]:
+    with serving(folder, SECRET_KEY=django_settings.SECRET_KEY) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _one_storage(settings: Any, folder: Path, _own_folder: None) -> None:
+    """Share the server's folder, so that images made here are served there."""
+    settings.STORAGES = storages("", folder)
+
+
+@pytest.fixture
+def profile(browser: Browser, web: Web) -> Iterator[Callable[..., BrowserContext]]:
+    """Return a function that opens a profile of its own: `profile(alice)` is logged in, `profile()` is a visitor."""
+    opened: list[BrowserContext] = []
+
+    def open_one(person: Person | None = None) -> BrowserContext:
+        opened.append(open_profile(browser, web, person))
+        return opened[-1]
+
+    yield open_one
+    for context in opened:
+        context.close()
+
+
+@pytest.fixture
+def page(transactional_db: None, profile: Callable[..., BrowserContext]) -> Page:
+    """A visitor's page."""
+    return profile().new_page()
+
+
+@pytest.fixture
+def logged_in_page(transactional_db: None, profile: Callable[..., BrowserContext], alice: Person) -> Page:
+    """Alice's page."""
+    return profile(alice).new_page()
