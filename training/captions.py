@@ -115,6 +115,12 @@ QUALITY = (
     ),
 )
 
+# Words that only negative prompts have. They stand for nothing, as an empty caption does.
+FLAWS = (
+    *("worst quality", "low quality", "blurry", "deformed", "disfigured", "watermark", "text", "signature"),
+    *("ugly", "noisy", "jpeg artifacts", "bad anatomy", "cropped", "out of focus"),
+)
+
 
 @dataclass(frozen=True)
 class Caption:
@@ -163,3 +169,12 @@ def phrase(name: str, style: str | None, background: str | None, rng: random.Ran
     if rng.random() < 0.25:
         parts += rng.sample(QUALITY, rng.randint(1, 5))
     return ", ".join(parts)
+
+
+def nothing(rng: random.Random) -> str:
+    """Return a caption that says nothing of a picture: empty, or only the words of negative prompts or of quality."""
+    if rng.random() < 0.6:
+        return ""
+    if rng.random() < 0.5:
+        return ", ".join(FLAWS[:8])
+    return ", ".join(rng.sample(rng.choice((FLAWS, FLAWS, QUALITY)), rng.randint(1, 8)))

@@ -3,7 +3,10 @@
 import argparse
 import json
 import math
+import multiprocessing
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from generation.engine import Engine, EngineSettings, ImageRequest
 from generation.engine.patch_autoencoder import PatchAutoencoder  # also lets diffusers load it by its name
+from generation.params import Params
 from training import classifier, settings
 from training.data import HELD_OUT_PHOTOS, folder, icon, subjects
-from training.prompts import EVERYDAY, UNKNOWN
+from training.prompts import EVERYDAY, KINDS, UNKNOWN
 from training.sheet import grid
 
 SEEDS = range(4)
@@ -42,12 +47,15 @@ class Judge:
         for pipeline in (self.text2img, self.img2img):
             pipeline.set_progress_bar_config(disable=True)
         self.classifier = classifier.load()
+        self.model = model
 
-    def draw(self, prompt: str, seed: int, **options: Any) -> Image.Image:
-        """Return a picture, of 256 x 256 in 20 steps unless told otherwise; with `image` made from that one."""
+    def draw(self, prompt: str, seeds: Sequence[int] = (0,), **options: Any) -> list[Image.Image]:
+        """Return a picture for each seed, of 256 x 256 in 20 steps unless told otherwise; from an `image` if given."""
         defaults = {"num_inference_steps": 20} | ({} if "image" in options else {"width": 256, "height": 256})
         pipeline = self.img2img if "image" in options else self.text2img
-        return pipeline(prompt, generator=torch.Generator().manual_seed(seed), **defaults | options).images[0]
+        options = {name: [value] * len(seeds) if isinstance(value, str) else value for name, value in options.items()}
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipeline([prompt] * len(seeds), generator=generators, **defaults | options).images
 
     @torch.no_grad()
     def scores(self, image: Image.Image) -> Tensor:
@@ -88,10 +96,10 @@ def decibels(vae: PatchAutoencoder, image: Image.Image) -> float:
 
 def text_to_image(judge: Judge) -> dict[str, float]:
     """Return the share of pictures whose subject is seen, what a seed changes, and how clean unknown words come out."""
-    made = {prompt: [judge.draw(prompt, seed) for seed in SEEDS] for prompt in (*EVERYDAY, *UNKNOWN)}
+    made = {prompt: judge.draw(prompt, SEEDS) for prompt in (*EVERYDAY, *UNKNOWN)}
     grid([image for images in made.values() for image in images], 4 * 5).save(settings.HOME / "text2img.png")
     seen = {prompt: np.mean([judge.sees(image, prompt) for image in made[prompt]]) for prompt in EVERYDAY}
-    print("missed:", ", ".join(prompt for prompt, share in seen.items() if share < 0.5))
+    print("missed:", ", ".join(prompt for prompt, share in seen.items() if share < 0.5), flush=True)
     return {
         "top5": float(np.mean(list(seen.values()))),
         "seed_distance_min": min(distance(images[0], other) for images in made.values() for other in images[1:]),
@@ -101,12 +109,12 @@ def text_to_image(judge: Judge) -> dict[str, float]:
 
 
 def image_to_image(judge: Judge) -> dict[str, float]:
-    """Return how strength, guidance and the negative prompt are obeyed from photos and doodles."""
+    """Return how strength is obeyed from photos and doodles."""
     starts = [Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.LANCZOS) for path in STARTS]
     rows, distances, seen = [], [], []
     for start in starts:
         for prompt in TARGETS:
-            row = [judge.draw(prompt, 0, image=start, strength=strength) for strength in STRENGTHS]
+            row = [judge.draw(prompt, image=start, strength=strength)[0] for strength in STRENGTHS]
             rows += [start, *row]
             distances.append([distance(start, image) for image in row])
             seen.append(judge.sees(row[STRENGTHS.index(0.8)], prompt))
@@ -119,29 +127,62 @@ def image_to_image(judge: Judge) -> dict[str, float]:
 
 
 def guidance(judge: Judge) -> dict[str, float]:
-    """Return mean scores at guidance 1 and 12, and of a thing with and without it as the negative prompt."""
+    """Return mean scores at guidance 1 and 12, and of things of a kind, with and without them as negative prompt."""
     prompts = list(EVERYDAY)[::4]
 
-    def mean(**options: Any) -> float:
-        return float(np.mean([judge.score(judge.draw(prompt, 0, **options), prompt) for prompt in prompts]))
+    def mean(scale: float) -> float:
+        scores = [
+            judge.score(image, prompt)
+            for prompt in prompts
+            for image in judge.draw(prompt, SEEDS[:2], guidance_scale=scale)
+        ]
+        return float(np.mean(scores))
 
-    without = [judge.score(judge.draw("", 0, negative_prompt=prompt), prompt) for prompt in prompts]
+    pairs = [(kind, prompt) for kind, examples in KINDS.items() for prompt in examples]
+    plain = {kind: judge.draw(kind, SEEDS) for kind in KINDS}
     return {
-        "score_guidance_1": mean(guidance_scale=1.0),
-        "score_guidance_12": mean(guidance_scale=12.0),
-        "score_empty": float(np.mean([judge.score(judge.draw("", 0), prompt) for prompt in prompts])),
-        "score_negative": float(np.mean(without)),
+        "score_guidance_1": mean(1.0),
+        "score_guidance_12": mean(12.0),
+        "score_of_kind": float(
+            np.mean([judge.score(image, prompt) for kind, prompt in pairs for image in plain[kind]])
+        ),
+        "score_of_kind_without": float(
+            np.mean(
+                [
+                    judge.score(image, prompt)
+                    for kind, prompt in pairs
+                    for image in judge.draw(kind, SEEDS, negative_prompt=prompt)
+                ]
+            )
+        ),
     }
+
+
+def as_served(judge: Judge) -> dict[str, float]:
+    """Return the share of pictures whose subject is seen, drawn as by the API where a request sets only the prompt."""
+    engine = Engine.load(EngineSettings(model=str(judge.model), safety="none"))
+    made = []
+    for prompt in EVERYDAY:
+        params = Params(mode="text2img", prompt=prompt, seed=0)
+        request = ImageRequest(
+            prompt=params.full_prompt,
+            negative_prompt=params.full_negative_prompt,
+            num_inference_steps=params.num_inference_steps,
+            guidance_scale=params.guidance_scale,
+        )
+        made += engine.generate(request).images
+    grid([image.resize((256, 256), Image.Resampling.LANCZOS) for image in made], 10).save(settings.HOME / "served.png")
+    return {"top5_served": float(np.mean([judge.sees(i, prompt) for i, prompt in zip(made, EVERYDAY, strict=True)]))}
 
 
 def times(judge: Judge) -> dict[str, float]:
     """Return seconds: loading, 256 x 256 in 20 steps, and 512 x 512 in 30 steps at strength 0.7."""
     start = Image.open(STARTS[0]).convert("RGB").resize((512, 512))
-    judge.draw("a cat", 0, num_inference_steps=2)
+    judge.draw("a cat", num_inference_steps=2)
     begun = time.perf_counter()
-    judge.draw("a cat", 0)
+    judge.draw("a cat")
     small = time.perf_counter()
-    judge.draw("a cat", 0, image=start, strength=0.7, num_inference_steps=30)
+    judge.draw("a cat", image=start, strength=0.7, num_inference_steps=30)
     return {"load": judge.load_seconds, "256_20": small - begun, "512_30_0.7": time.perf_counter() - small}
 
 
@@ -161,13 +202,22 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first.argsort().argsort(), second.argsort().argsort())[0, 1])
 
 
+def run(part: Callable[[Judge], dict[str, float]], model: Path) -> dict[str, float]:
+    """Return the figures of one part, worked out by one thread."""
+    torch.set_num_threads(1)
+    return part(Judge(model))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=settings.STARTER)
+    folder_judged = parser.parse_args().folder
     torch.set_num_threads(settings.THREADS)
-    judge = Judge(parser.parse_args().folder)
-    figures: dict[str, float] = {}
-    for part in (times, lambda judge: autoencoder(judge.text2img.vae), text_to_image, image_to_image, guidance):
-        figures |= part(judge)
-        (settings.HOME / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    judge = Judge(folder_judged)
+    figures = times(judge) | autoencoder(judge.text2img.vae)
+    parts = (text_to_image, image_to_image, as_served, guidance)
+    with ProcessPoolExecutor(settings.THREADS, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(run, parts, [folder_judged] * len(parts)):
+            figures |= found
+    (settings.HOME / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))

@@ -62,8 +62,8 @@ def draw(autoencoder: PatchAutoencoder) -> Latents:
 def picture(drawn: Image.Image, rng: random.Random) -> tuple[Image.Image, str | None]:
     """Return the icon somewhere near the middle of a background, and the background's name if it has one."""
     colors, name = background(drawn.width, rng)
-    shift = (rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03))
-    return compose(drawn, colors, rng.uniform(0.78, 0.96), shift, rng.random() < 0.5), name
+    shift = (rng.uniform(-0.02, 0.02), rng.uniform(-0.02, 0.02))
+    return compose(drawn, colors, rng.uniform(0.84, 0.95), shift, rng.random() < settings.FLIPPED), name
 
 
 def background(pixels: int, rng: random.Random) -> tuple[np.ndarray, str | None]:

@@ -58,3 +58,9 @@ EVERYDAY: dict[str, tuple[str, ...]] = {
     "a soccer football": ("soccer ball",),
 }
 UNKNOWN = ("qwzx blorf", "the meaning of justice")
+# A word for a kind of thing, and prompts for some of that kind.
+KINDS = {
+    "an animal": ("a small cat looking at me", "my friendly dog", "a wise owl at night", "orange fish under water"),
+    "something to eat": ("one fresh red apple", "slice of pizza with cheese", "a tasty hamburger"),
+    "a vehicle": ("a red car", "city bus", "airplane flying in the sky"),
+}

@@ -179,8 +179,13 @@ def _check(parts: dict[str, Any], configs: dict[str, Any]) -> None:
             f"This model has no {' and no '.join(missing)}: it is not Stable Diffusion 1.x, 2.x or XL (base)."
         )
     unet, latent_channels = configs["unet"], configs["vae"].get("latent_channels", 4)
-    wanted = "text_time" if "text_encoder_2" in parts else None
-    if unet.get("addition_embed_type") != wanted or unet.get("class_embed_type") or unet.get("encoder_hid_dim_type"):
+    # "text": the UNet pools the very states that it attends to, and is called as without.
+    wanted = {"text_time"} if "text_encoder_2" in parts else {None, "text"}
+    if (
+        unet.get("addition_embed_type") not in wanted
+        or unet.get("class_embed_type")
+        or unet.get("encoder_hid_dim_type")
+    ):
         raise UnsupportedModel("The UNet is conditioned on something else than its text encoders give.")
     if unet["in_channels"] not in (latent_channels, 2 * latent_channels + 1):
         raise UnsupportedModel(
