@@ -9,7 +9,6 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,35 +62,26 @@ def start_from(unet: UNet2DConditionModel, folder: Path) -> None:
 
 
 class Batches:
-    """Latents with the states of their captions, a batch for each step's number."""
+    """Latents with their captions, a batch for each step's number."""
 
     def __init__(self, latents: Latents):
         self.latents = latents
-        self.tokenizer = CLIPTokenizer.from_pretrained(settings.HOME / "tokenizer")
-        self.text_encoder = CLIPTextModel.from_pretrained(settings.HOME / "text_encoder", dtype=torch.float32).eval()
+        first = set((Path(__file__).parent / "first.txt").read_text().splitlines())
+        self.weights = [
+            settings.STYLE_WEIGHTS[style] * (1.0 if subject.label in first else settings.OTHERS_WEIGHT)
+            for subject, style in latents.pictures
+        ]
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return latents (B, 32, h, w) and text states (B, 77, TEXT_WIDTH)."""
+    def __call__(self, step: int) -> tuple[Tensor, list[str]]:
+        """Return latents (B, 32, h, w) and B captions."""
         rng = random.Random(f"{settings.SEED} {step}")
         large = step % settings.LARGE_EVERY == settings.LARGE_EVERY - 1
         pixels, size = (512, settings.BATCH // 4) if large else (256, settings.BATCH)
         pool, backgrounds = self.latents.sizes[pixels], self.latents.backgrounds[pixels]
-        weights = [settings.STYLE_WEIGHTS[style] for _, style in self.latents.pictures]
-        chosen = [(rng.randrange(len(pool)), n) for n in rng.choices(range(pool.shape[1]), weights, k=size)]
+        chosen = [(rng.randrange(len(pool)), n) for n in rng.choices(range(pool.shape[1]), self.weights, k=size)]
         texts = [caption(*self.latents.pictures[n], backgrounds[v][n], rng).text for v, n in chosen]
         texts = [nothing(rng) if rng.random() < settings.EMPTY_CAPTIONS else text for text in texts]
-        clean = torch.stack([pool[v, n] for v, n in chosen]).float()
-        return clean, torch.cat([self.encode(text) for text in texts]).float()
-
-    @lru_cache(maxsize=30_000)  # 30 KB each  # noqa: B019 - lives as long as the process
-    @torch.no_grad()
-    def encode(self, text: str) -> Tensor:
-        """Return the text states (1, 77, TEXT_WIDTH), which are not trained here; bfloat16, as the UNet reads them.
-
-        Each caption on its own: in a batch its last bits would depend on its neighbours.
-        """
-        ids = self.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        return self.text_encoder(ids).last_hidden_state.bfloat16()
+        return torch.stack([pool[v, n] for v, n in chosen]).float(), texts
 
 
 class Gradients:
@@ -101,20 +91,23 @@ class Gradients:
     single operation wait for each other all the time.
     """
 
-    def __init__(self, unet: UNet2DConditionModel):
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer):
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.unet, self.parameters = unet, list(unet.parameters())
         self.scheduler = DDPMScheduler(**NOISE)
         self.threads = ThreadPoolExecutor(settings.THREADS, initializer=torch.set_num_threads, initargs=(1,))
 
-    def __call__(self, clean: Tensor, states: Tensor, step: int) -> Tensor:
+    def __call__(self, clean: Tensor, texts: list[str], step: int) -> Tensor:
         """Set the gradients of the UNet to those of one step, and return the loss."""
         generator = torch.Generator().manual_seed(settings.SEED * 10**9 + step)
         noise = torch.randn(clean.shape, generator=generator)
-        # One timestep from each of B equal spans: less variance than B independent ones.
+        # One timestep from each of B equal spans, which vary less than B independent ones; most are noisy, where it is
+        # decided what there is.
         spans = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
-        timesteps = (spans / len(clean) * self.scheduler.config.num_train_timesteps).long()
+        timesteps = ((spans / len(clean)) ** settings.NOISY_POWER * self.scheduler.config.num_train_timesteps).long()
+        ids = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         shares = [
-            [tensor[first :: settings.THREADS] for tensor in (clean, noise, timesteps, states)]
+            [tensor[first :: settings.THREADS] for tensor in (clean, noise, timesteps, ids)]
             for first in range(min(settings.THREADS, len(clean)))
         ]
         done = list(self.threads.map(lambda share: self.of(*share, len(clean)), shares))
@@ -127,7 +120,7 @@ class Gradients:
         return loss
 
     def of(
-        self, clean: Tensor, noise: Tensor, timesteps: Tensor, states: Tensor, pictures: int
+        self, clean: Tensor, noise: Tensor, timesteps: Tensor, ids: Tensor, pictures: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the part of the loss that some of a batch's pictures have, and its gradients.
 
@@ -139,6 +132,8 @@ class Gradients:
         noisy = self.scheduler.add_noise(clean, noise, timesteps)
         target = self.scheduler.get_velocity(clean, noise, timesteps)
         with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
+            with torch.no_grad():  # the text encoder is not trained here
+                states = self.text_encoder(ids).last_hidden_state
             velocity = self.unet(noisy, timesteps, states).sample
         error = (velocity.float() - target).square().mean((1, 2, 3))
         snr = compute_snr(self.scheduler, timesteps)
@@ -163,7 +158,7 @@ def save(state: dict[str, Any]) -> None:
 def train(start_folder: Path | None) -> None:
     """Train to the last step, or until the process is asked to end; the checkpoint is current then."""
     torch.manual_seed(settings.SEED)
-    torch.set_num_threads(settings.THREADS)
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     unet = new_unet()
     if start_folder:
@@ -177,7 +172,9 @@ def train(start_folder: Path | None) -> None:
         ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds, smooth = state["step"], state["seconds"], state["loss"]
-    batches, gradients = Batches(load()), Gradients(unet)
+    tokenizer = CLIPTokenizer.from_pretrained(settings.HOME / "tokenizer")
+    text_encoder = CLIPTextModel.from_pretrained(settings.HOME / "text_encoder", dtype=torch.float32).eval()
+    batches, gradients = Batches(load()), Gradients(unet, text_encoder, tokenizer)
 
     def checkpoint() -> None:
         save(
@@ -197,10 +194,10 @@ def train(start_folder: Path | None) -> None:
     begun = saved = shown = drawn = time.time()
     images = 0
     while step < settings.STEPS and not asked_to_end:
-        clean, states = batches(step)
+        clean, texts = batches(step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step)
-        loss = gradients(clean, states, step)
+        loss = gradients(clean, texts, step)
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
         ema.step(unet.parameters())
@@ -217,7 +214,7 @@ def train(start_folder: Path | None) -> None:
         if now - drawn > settings.SHEET_SECONDS:
             ema.store(unet.parameters())
             ema.copy_to(unet.parameters())
-            pipeline = sheet.pipeline(unet, batches.text_encoder, batches.tokenizer)
+            pipeline = sheet.pipeline(unet, text_encoder, tokenizer)
             sheet.draw(pipeline, sheet.PROMPTS).save(settings.HOME / f"sheet-{step:06d}.png")
             ema.restore(unet.parameters())
             drawn = time.time()
