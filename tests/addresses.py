@@ -16,6 +16,12 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Belongings], Any]] = {
     ("account/password/reset/key/", "key"): lambda alice: "set-password",
     ("admin/", ""): lambda alice: "1",  # every argument: only staff come as far as looking at it
     ("api/v3/", "pk"): lambda alice: alice.generation.pk,
+    ("billing/plan/", "pk"): lambda alice: alice.subscription.pk,
+    ("billing/purchases/", "pk"): lambda alice: alice.purchase.pk,
+    ("history/", "k"): lambda alice: 0,
+    ("history/", "name"): lambda alice: "init",
+    ("history/", "pk"): lambda alice: alice.generation.pk,
+    ("keys/", "pk"): lambda alice: alice.person.api_key.pk,
     ("media/", "name"): lambda alice: alice.generation.image_name(0),
 }
 

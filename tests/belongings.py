@@ -1,14 +1,21 @@
 """One of each thing that an account can own; tests walk every page with them, and knock at them as somebody else."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
+from django.utils import timezone
 from PIL import Image
 
+from accounts.models import Plan
+from billing import ledger
+from billing.models import Offer, Pack, Purchase, Subscription
 from generation import services, storage
-from generation.models import Delivery, Generation
+from generation.models import Generation
 from generation.params import Inputs, Params
+from generation.webhooks import listening
+from generation.webhooks.models import Delivery, Endpoint
 from tests.conftest import Person
 
 SAMPLES = Path(__file__).parents[1] / "static" / "samples"
@@ -22,11 +29,16 @@ class Belongings:
     generation: Generation  # a success, with a start image
     failed: Generation
     queued: Generation
-    delivery: Delivery
+    endpoint: Endpoint
+    delivery: Delivery  # to the endpoint
+    purchase: Purchase  # a pack, paid
+    subscription: Subscription
 
 
 def furnish(person: Person) -> Belongings:
     """Give a person that has credits one of each."""
+    endpoint = Endpoint(account=person.user, url="https://example.org/events")
+    listening.add(endpoint)
     start = storage.save_input(picture("cat.jpg"))
     params = Params("img2img", "a cat sitting on a bench", seed=7, strength=0.6, samples=2)
     generation = submit(person, params, Inputs(init_image_name=start))
@@ -43,13 +55,47 @@ def furnish(person: Person) -> Belongings:
         generation=Generation.objects.get(pk=generation.pk),
         failed=Generation.objects.get(pk=failed.pk),
         queued=submit(person, Params("text2img", "a house in the snow", seed=9)),
-        delivery=Delivery.objects.get(generation=generation),
+        endpoint=endpoint,
+        delivery=Delivery.objects.get(generation=generation, endpoint=endpoint),
+        purchase=buy(person),
+        subscription=subscribe(person),
     )
 
 
 def submit(person: Person, params: Params, inputs: Inputs | None = None) -> Generation:
     return services.submit(
         person.user, params, inputs or Inputs(), "order-7", "https://example.org/hook", person.api_key
+    )
+
+
+def buy(person: Person) -> Purchase:
+    """Return a pack that was paid; Stripe knows nothing of it."""
+    pack = Pack.objects.create(name="Large", credits=1000, price_cents=900, currency="usd")
+    purchase = Purchase.objects.create(
+        user=person.user,
+        kind=Purchase.Kind.CHECKOUT,
+        status=Purchase.Status.PAID,
+        pack=pack,
+        credits=1000,
+        price_cents=900,
+        paid_cents=900,
+        currency="usd",
+        paid_at=timezone.now(),
+    )
+    ledger.grant(person.user.pk, purchase.credits, purchase.cause, "Pack")
+    return purchase
+
+
+def subscribe(person: Person) -> Subscription:
+    """Return a subscription that runs; Stripe knows nothing of it."""
+    plan = Plan.objects.create(name="Studio", images_per_month=500, requests_per_minute=60)
+    offer = Offer.objects.create(plan=plan, monthly_credits=400, price_cents=1000, currency="usd")
+    return Subscription.objects.create(
+        user=person.user,
+        offer=offer,
+        status=Subscription.Status.ACTIVE,
+        stripe_id="sub_pretend",
+        current_period_end=timezone.now() + timedelta(days=20),
     )
 
 

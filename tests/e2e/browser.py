@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.db import connections
-from django.test import Client
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,9 +23,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from accounts.models import User
 from tests.conftest import Person
 from tests.live import Web
+from tests.sessions import new_session
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe" / "axe.min.js"
 FLAGS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -74,16 +72,6 @@ def open_profile(browser: Browser, web: Web, person: Person | None = None) -> Br
         session = {"name": settings.SESSION_COOKIE_NAME, "value": new_session(person.user), "url": web.url}
         context.add_cookies([session])
     return context
-
-
-def new_session(user: User) -> str:
-    """Make a session of the user, who has just shown the password, and return its key."""
-    client = Client()
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    session = client.session
-    session["account_authentication_methods"] = [{"method": "password", "at": time.time(), "email": user.email}]
-    session.save()
-    return str(session.session_key)
 
 
 @dataclass

@@ -16,8 +16,9 @@ from config.storage import storages
 from tests.addresses import Address, addresses
 from tests.belongings import Belongings, furnish
 from tests.conftest import Person
-from tests.e2e.browser import NARROW, WIDE, Watch, accessibility_issues, new_session, open_profile
+from tests.e2e.browser import NARROW, WIDE, Watch, accessibility_issues, open_profile
 from tests.live import Web
+from tests.sessions import new_session
 
 pytestmark = pytest.mark.django_db
 NOT_OURS = ("admin/", "api/docs")  # frames of Django's admin and of Swagger
