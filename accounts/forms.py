@@ -1,12 +1,21 @@
-"""The forms about keys."""
+"""The forms about keys and about one's own account."""
 
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.utils import timezone
 
+from accounts import quotas
 from accounts.addresses import check_networks, read_network
+from accounts.models import ApiKey, Scope, User
+
+INSTANT = timedelta(microseconds=1)
+MOST_KEYS = 100  # of an account, that are not over
+GRACE = {"0": timedelta(), "1": timedelta(hours=1), "24": timedelta(hours=24)}  # after a rotation, by hours
 
 
 class AddressesField(forms.CharField):
@@ -35,3 +44,74 @@ class AddressesField(forms.CharField):
 
     def has_changed(self, initial: Any, data: str | None) -> bool:
         return self.prepare_value(initial).split() != (data or "").replace(",", " ").split()
+
+
+class KeyForm(forms.ModelForm):
+    """What a key is called and good for; of a new key or an old one."""
+
+    scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.GENERATE, widget=forms.RadioSelect)
+    expires_on = forms.DateField(
+        label="Last day",
+        required=False,
+        help_text="The key works until the end of this day. Empty: until you revoke it.",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+    allowed_addresses = AddressesField(
+        label="Allowed addresses",
+        required=False,
+        help_text="Where its calls may come from, like 203.0.113.7 or 203.0.113.0/24; one a line. Empty: anywhere.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "scope", "spending_cap_credits", "allowed_addresses")
+        labels = {"name": "Name", "spending_cap_credits": "Credits a month"}
+        help_texts = {
+            "name": "What uses it, so that you know later which one to rotate.",
+            "spending_cap_credits": "The most that may be spent through it in a calendar month. Empty: no cap.",
+        }
+
+    field_order = ("name", "scope", "spending_cap_credits", "expires_on", "allowed_addresses")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cap = self.fields["spending_cap_credits"]
+        cap.widget.attrs["min"] = 1
+        cap.validators.append(MinValueValidator(1))
+        if self.instance.expires_at:
+            self.initial["expires_on"] = quotas.local_day(self.instance.user, self.instance.expires_at - INSTANT)
+
+    def clean_expires_on(self) -> date | None:
+        last_day = self.cleaned_data["expires_on"]
+        if last_day and last_day.year >= 3000:
+            raise ValidationError("Choose a day before the year 3000, or leave this empty.")
+        if last_day and "expires_on" in self.changed_data and end_of(self.instance.user, last_day) <= timezone.now():
+            raise ValidationError("This day is over.")
+        return last_day
+
+    def clean(self) -> dict[str, Any]:
+        if not self.instance.pk and self.instance.user.api_keys.live().count() >= MOST_KEYS:
+            raise ValidationError(f"You have {MOST_KEYS} keys. Revoke one that nothing uses, then make another.")
+        return super().clean() or {}
+
+    def save(self, commit: bool = True) -> ApiKey:
+        if "expires_on" in self.changed_data:
+            last_day = self.cleaned_data["expires_on"]
+            self.instance.expires_at = end_of(self.instance.user, last_day) if last_day else None
+        return super().save(commit)
+
+
+class RotationForm(forms.Form):
+    """How long the old secret works on."""
+
+    grace = forms.TypedChoiceField(
+        label="The present secret",
+        choices=[("0", "ends at once"), ("1", "works for one more hour"), ("24", "works for 24 more hours")],
+        initial="24",
+        coerce=GRACE.__getitem__,
+        widget=forms.RadioSelect,
+    )
+
+
+def end_of(user: User, day: date) -> datetime:
+    return quotas.midnight(user, day + timedelta(days=1))

@@ -194,6 +194,10 @@ class ApiKey(models.Model):
             return "revoked"
         return "expired" if self.expires_at and self.expires_at <= timezone.now() else "active"
 
+    @property
+    def previous_secret_works(self) -> bool:
+        return bool(self.previous_expires_at and self.previous_expires_at > timezone.now() and self.previous_digest)
+
     @classmethod
     def create(cls, user: User, name: str, **fields: Any) -> tuple["ApiKey", str]:
         """Make a key and return it with its secret, which can't be had again."""

@@ -5,6 +5,7 @@ and a request that is refused for another reason gives back what it took. Everyt
 was used is shown, and a limit that comes later counts from the beginning of its period.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
@@ -148,14 +149,18 @@ def rate(user: User) -> Allowance:
 
 def spending(api_key: ApiKey) -> Allowance:
     """Return the credits that went, or may still go, through the key this month."""
-    today = local_day(api_key.user, timezone.now())
-    spent = KeySpending.objects.filter(api_key=api_key, period=month(today)).values_list("count", flat=True).first()
-    return Allowance(
-        "spending_cap_credits",
-        api_key.spending_cap_credits,
-        spent or 0,
-        midnight(api_key.user, first_of_next_month(today)),
-    )
+    return spendings(api_key.user, [api_key])[0][1]
+
+
+def spendings(user: User, api_keys: Iterable[ApiKey]) -> list[tuple[ApiKey, Allowance]]:
+    """Return each of the account's keys with the credits that went, or may still go, through it this month."""
+    today = local_day(user, timezone.now())
+    spent = KeySpending.objects.filter(api_key__user=user, period=month(today)).values_list("api_key_id", "count")
+    used, resets_at = dict(spent), midnight(user, first_of_next_month(today))
+    return [
+        (key, Allowance("spending_cap_credits", key.spending_cap_credits, used.get(key.pk, 0), resets_at))
+        for key in api_keys
+    ]
 
 
 def forget() -> None:

@@ -15,6 +15,7 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 
 urlpatterns = [
     path("account/", include("allauth.urls")),
+    path("", include("accounts.urls")),
     path("", include("generation.urls")),
     path("billing/", include("billing.urls")),
     path("stripe/webhook", stripe_webhook, name="stripe_webhook"),

@@ -52,7 +52,7 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
         case KeyNotAllowed():
             return 403, envelope("Invalid Api Key", tip=f"{error} What it is good for is set on {base_url}/keys/.")
         case InvalidKey():
-            tip = f"Send your API key as `key` in the body. Keys are made on {base_url}/."
+            tip = f"Send your API key as `key` in the body. Keys are made on {base_url}/keys/."
             return 401, envelope("Invalid Api Key", tip=tip)
         case MethodNotAllowed():
             return 400, envelope("Invalid API Request", tip="Make sure you are sending a POST request.")

@@ -46,6 +46,12 @@ on("click", "[data-opens]", (button) => document.getElementById(button.dataset.o
 on("click", "[data-closes]", (button) => button.closest("dialog").close());
 on("click", "dialog.dialog", (dialog, event) => { if (event.target === dialog) dialog.close(); });
 
+// <dialog class="dialog"> that htmx fills opens by itself.
+document.addEventListener("htmx:afterSwap", (event) => {
+  const dialog = event.target.closest("dialog.dialog");
+  if (dialog && !dialog.open) dialog.showModal();
+});
+
 on("click", "[data-dismisses]", (button) => button.closest(".message, .banner").remove());
 
 // A menu closes when one clicks elsewhere or presses Escape.

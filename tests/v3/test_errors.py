@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 23, 12, 0, 18, tzinfo=UTC)
 INVALID_KEY = {
     "status": "error",
     "message": "Invalid Api Key",
-    "tip": "Send your API key as `key` in the body. Keys are made on http://testserver/.",
+    "tip": "Send your API key as `key` in the body. Keys are made on http://testserver/keys/.",
 }
 
 
