@@ -1,7 +1,7 @@
 """Makes the attempts: takes what is due, sends it, and writes down what came of it.
 
-An attempt is a lease on the delivery's row, and `due_at` is moved to the next try when it begins: a sender that dies
-half-way costs one delay and no delivery. Only the sending itself runs in threads; the database is the main thread's.
+An attempt is a lease on the delivery's row: a sender that dies half-way costs half a minute and no delivery. Only the
+sending itself runs in threads; the database is the main thread's.
 """
 
 import logging
@@ -81,9 +81,7 @@ def take_from(host_pk: int, most: int, now: datetime) -> list[Delivery]:
     for delivery in candidates[:room]:
         begun = Delivery.objects.filter(pk=delivery.pk, state=State.PENDING, attempts=delivery.attempts)
         delivery.attempts += 1
-        # Counted from the end of the slowest answer, so that one attempt is over before the next begins.
-        delivery.due_at = now + timedelta(seconds=TIMEOUT_SECONDS + delay_seconds(delivery))
-        if begun.update(attempts=F("attempts") + 1, leased_until=now + LEASE, due_at=delivery.due_at):
+        if begun.update(attempts=F("attempts") + 1, leased_until=now + LEASE, due_at=now + LEASE):
             taken.append(delivery)
     return taken
 
@@ -148,7 +146,7 @@ def conclude(delivery: Delivery, outcome: Outcome) -> None:
     else:
         mine = pending.filter(attempts=delivery.attempts)
         if outcome.may_pass and now < delivery.give_up_at:
-            at = max(delivery.due_at, outcome.retry_at or delivery.due_at)
+            at = max(now + timedelta(seconds=delay_seconds(delivery)), outcome.retry_at or now)
             mine.update(answer=answer, leased_until=None, due_at=min(at, delivery.give_up_at))
         else:
             mine.update(state=State.GIVEN_UP, answer=answer, leased_until=None)
@@ -179,8 +177,11 @@ def switch_off(delivery: Delivery) -> None:
 
 def give_up_old() -> None:
     """Give up what could not be told in time; an attempt that runs decides for itself."""
-    late = Delivery.objects.filter(state=State.PENDING, give_up_at__lt=timezone.now() - LEASE, leased_until=None)
-    late.update(state=State.GIVEN_UP, answer="Not sent in time: the host could not be reached for too long.")
+    now = timezone.now()
+    idle = Q(leased_until=None) | Q(leased_until__lte=now)
+    late = Delivery.objects.filter(idle, state=State.PENDING, give_up_at__lt=now - 2 * LEASE)
+    answer = "Not sent in time: the host could not be reached for too long."
+    late.update(state=State.GIVEN_UP, answer=answer, leased_until=None)
 
 
 class Sender:

@@ -16,8 +16,10 @@ class HostileServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False  # a talk may be in the middle of dripping
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    allow_reuse_address = True
+
+    def __init__(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.context = context
         self.talks: dict[str, Talk] = {}
         self.requests: list[bytes] = []  # as they came, head and body
@@ -62,8 +64,8 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def serving(context: ssl.SSLContext | None = None) -> Iterator[HostileServer]:
-    with HostileServer(context) as server:
+def serving(context: ssl.SSLContext | None = None, port: int = 0) -> Iterator[HostileServer]:
+    with HostileServer(context, port) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield server

@@ -203,7 +203,7 @@ def test_it_is_tried_for_three_days_with_growing_delays_and_no_longer(
     assert moments[-1] == NOON + timedelta(days=3)
     assert 10 <= len(moments) <= 13
     for wait, delay in zip(waits[:8], sending.DELAYS_SECONDS, strict=False):
-        assert delay + sending.TIMEOUT_SECONDS <= wait <= 1.2 * delay + sending.TIMEOUT_SECONDS + 1000  # or the circuit
+        assert delay <= wait <= 1.2 * delay + 1000  # or the circuit
 
 
 def test_a_receiver_that_is_away_is_tried_again(deliver: Callable[..., Delivery], settings: Any) -> None:
@@ -213,8 +213,7 @@ def test_a_receiver_that_is_away_is_tried_again(deliver: Callable[..., Delivery]
     delivery = deliver(f"http://{host}/")
 
     assert (delivery.state, delivery.attempts) == (PENDING, 1)
-    # Not before the slowest answer would have come: one attempt is over when the next begins.
-    assert delivery.due_at > timezone.now() + timedelta(seconds=sending.TIMEOUT_SECONDS)
+    assert delivery.due_at > delivery.created_at + timedelta(seconds=sending.DELAYS_SECONDS[0])
 
 
 def test_a_receiver_that_is_too_slow_is_tried_again(
@@ -257,11 +256,11 @@ def test_8_racing_senders_deliver_it_once(receiver: HostileServer, submit: Submi
     [
         ("1800", timedelta(minutes=30)),
         ("Mon, 23 Nov 2026 12:30:00 GMT", timedelta(minutes=30)),
-        ("99999999999999999999", timedelta(seconds=25)),
+        ("99999999999999999999", timedelta(seconds=10)),
         ("999999999", timedelta(days=1)),
-        ("0", timedelta(seconds=25)),
-        ("soon", timedelta(seconds=25)),
-        ("", timedelta(seconds=25)),
+        ("0", timedelta(seconds=10)),
+        ("soon", timedelta(seconds=10)),
+        ("", timedelta(seconds=10)),
     ],
 )
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
@@ -297,7 +296,7 @@ def test_a_host_that_asks_for_a_pause_gets_one_for_all_its_deliveries(
     assert Delivery.objects.get(url__endswith="/hook").state == DELIVERED
 
 
-def test_a_sender_that_dies_costs_one_delay_and_no_delivery(
+def test_a_sender_that_dies_costs_half_a_minute_and_no_delivery(
     receiver: HostileServer, submit: Submit, clock: Clock
 ) -> None:
     services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
@@ -437,7 +436,7 @@ def test_an_answer_that_says_no_is_no_fault_of_the_host(receiver: HostileServer,
 def test_what_no_probe_reached_in_three_days_is_given_up(submit: Submit, clock: Clock) -> None:
     services.cancel(submit(webhook_url="https://dead.example/").pk)
     Host.objects.update(failures=9, open_until=NOON + timedelta(days=9))
-    clock.forward(days=3, seconds=30)
+    clock.forward(days=3, minutes=1)
 
     sending.give_up_old()
 
