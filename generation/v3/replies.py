@@ -10,7 +10,7 @@ from accounts import quotas
 from accounts.models import ApiKey
 from billing import ledger
 from generation import estimate, storage
-from generation.models import LIVE, Generation, Status
+from generation.models import LIVE, Event, Generation, Status
 
 TIP = "Your image is processing in background, you can get this image using fetch API"
 JUST_QUEUED = "Try to fetch request after seconds estimated"
@@ -107,6 +107,16 @@ def rate_headers(rate: quotas.Allowance) -> dict[str, str]:
     seconds = max(1, round((rate.resets_at - timezone.now()).total_seconds()))
     facts = {"Limit": rate.limit, "Remaining": rate.remaining, "Reset": seconds}
     return {f"{prefix}RateLimit-{name}": str(fact) for prefix in ("", "X-") for name, fact in facts.items()}
+
+
+def event_list(events: list[Event], cursor: int, has_more: bool) -> dict[str, Any]:
+    """Return a page of events as endpoints are told them, and the cursor after which the next page begins."""
+    return {
+        "status": "success",
+        "events": [event.head | {"data": event.content} for event in events],
+        "cursor": events[-1].pk if events else cursor,
+        "has_more": has_more,
+    }
 
 
 def webhook_body(generation: Generation) -> dict[str, Any]:

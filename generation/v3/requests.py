@@ -9,7 +9,7 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework import serializers
 
 from generation import requests
-from generation.fields import Link, Switch, Text, TrackId, is_nothing
+from generation.fields import Integer, Link, Switch, Text, TrackId, is_nothing
 from generation.idempotency import Repeatable
 from generation.params import Mode
 
@@ -34,6 +34,13 @@ class Keyed(Repetition):
     """Who asks, and under which name."""
 
     key = Text(required=False, help_text="Your API key; it may also come in a header.")
+
+
+class EventPage(serializers.Serializer[Any]):
+    """Which events are asked for."""
+
+    cursor = Integer(required=False, default=0, min_value=0, max_value=2**53)
+    limit = Integer(required=False, default=100, min_value=1, max_value=100)
 
 
 class Answered(serializers.Serializer[Any]):

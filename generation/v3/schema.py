@@ -64,6 +64,24 @@ ACCOUNT = {
         ]
     }
 }
+EVENTS = {
+    "application/json": {
+        "type": "object",
+        "properties": {"key": STRING, "cursor": {"type": "integer", "minimum": 0}, "limit": {"type": "integer"}},
+    }
+}
+EVENT = {"type": "object", "properties": {"id": STRING, "type": STRING, "timestamp": STRING, "data": OBJECT}}
+EVENT_LIST = {
+    200: {
+        "oneOf": [
+            reply(
+                "success",
+                {"events": {"type": "array", "items": EVENT}, "cursor": INTEGER, "has_more": {"type": "boolean"}},
+            ),
+            ERROR,
+        ]
+    }
+}
 LOAD = {200: {"oneOf": [reply("ok", {"queue_num": INTEGER, "queue_time": INTEGER}), ERROR]}}
 KEY = {"application/json": {"type": "object", "properties": {"key": STRING}}}
 FETCH = {"application/json": {"type": "object", "properties": {"key": STRING, "request_id": INTEGER}}}

@@ -13,6 +13,7 @@ ENDPOINTS = {
     "cancel": views.CancelByBodyView,
     "cancel/<pk>": views.CancelByPathView,
     "account": views.AccountView,
+    "events": views.EventsView,
     "system_load": views.SystemLoadView,
 }
 urlpatterns = [

@@ -20,7 +20,8 @@ from generation import estimate, idempotency, services, storage, waiting
 from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
-from generation.v3.requests import ImageToImage, Inpaint, TextToImage, find_key, read_parameters
+from generation.v3.requests import EventPage, ImageToImage, Inpaint, TextToImage, find_key, read_parameters
+from generation.webhooks import listening
 
 Call = TextToImage | ImageToImage | Inpaint
 
@@ -228,6 +229,19 @@ class AccountView(V3View):
     def post(self, request: Request) -> Response:
         _, key = self.read()
         return Response(replies.account(key))
+
+
+@extend_schema(request=schema.EVENTS, responses=schema.EVENT_LIST, summary="What happened after a cursor")
+class EventsView(V3View):
+    """Answers the events that webhooks tell, oldest first, so that a caller can catch up after an outage."""
+
+    def post(self, request: Request) -> Response:
+        parameters, key = self.read()
+        page = EventPage(data=parameters)
+        page.is_valid(raise_exception=True)
+        cursor, most = page.validated_data["cursor"], page.validated_data["limit"]
+        events = listening.events_after(key.user, cursor, most + 1)
+        return Response(replies.event_list(events[:most], cursor, has_more=len(events) > most))
 
 
 @extend_schema(exclude=True)

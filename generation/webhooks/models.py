@@ -1,5 +1,6 @@
 """What is told to whom, and every attempt to do so."""
 
+import json
 import uuid
 from typing import Any
 
@@ -48,6 +49,16 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} of {self.generation_id or 'the account'}"
+
+    @property
+    def content(self) -> Any:
+        """What `data` says."""
+        return json.loads(self.data)
+
+    @property
+    def head(self) -> dict[str, str]:
+        """What endpoints are told beside the data."""
+        return {"id": self.message_id, "type": self.type, "timestamp": self.created_at.isoformat()}
 
     @property
     def message_id(self) -> str:

@@ -98,5 +98,4 @@ def body(delivery: Delivery) -> bytes:
 
 def envelope(event: Event) -> str:
     """Return an event as endpoints and the list of events tell it; its data stays the very same characters."""
-    head = {"id": event.message_id, "type": event.type, "timestamp": event.created_at.isoformat()}
-    return f'{json.dumps(head)[:-1]}, "data": {event.data}}}'
+    return f'{json.dumps(event.head)[:-1]}, "data": {event.data}}}'
