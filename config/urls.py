@@ -17,6 +17,7 @@ urlpatterns = [
     path("account/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path("", include("generation.urls")),
+    path("webhooks/", include("generation.webhooks.urls")),
     path("billing/", include("billing.urls")),
     path("stripe/webhook", stripe_webhook, name="stripe_webhook"),
     path("api/v3/", include("generation.v3.urls")),

@@ -1,0 +1,211 @@
+"""The pages under /webhooks/."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from generation import services
+from generation.models import Delivery, Endpoint, Event, SilencedUrl
+from generation.webhooks import listening
+from tests.conftest import Person
+from tests.generation.conftest import Submit
+from tests.generation.hostile_server import HostileServer, answer, serving
+from tests.generation.webhook_clock import send_due
+
+FORM = {"url": "https://example.org/hook", "events": ["success"], "low_balance_credits": "100", "is_on": "on"}
+
+
+@pytest.fixture
+def pages(alice: Person) -> Client:
+    client = Client()
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.fixture
+def strangers(bob: Person) -> Client:
+    client = Client()
+    client.force_login(bob.user)
+    return client
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[HostileServer]:
+    with serving() as server:
+        settings.FETCH_ALLOWED_HOSTS = frozenset({server.host})
+        yield server
+
+
+def add(person: Person, url: str = "https://example.org/hook") -> Endpoint:
+    endpoint = Endpoint(account=person.user, url=url)
+    listening.add(endpoint)
+    return endpoint
+
+
+def test_an_endpoint_is_added_and_listed(pages: Client, alice: Person) -> None:
+    empty = pages.get("/webhooks/").content.decode()
+
+    reply = pages.post("/webhooks/", FORM, follow=True)
+
+    endpoint = Endpoint.objects.get()
+    assert "No endpoints yet" in empty
+    assert (endpoint.account, endpoint.url, endpoint.events, endpoint.is_on) == (
+        alice.user,
+        "https://example.org/hook",
+        ["success"],
+        True,
+    )
+    assert "https://example.org/hook" in reply.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"url": "ftp://example.org/"}, "Enter an http or https address"),
+        ({"url": "nonsense"}, "Enter an http or https address"),
+        ({"url": "https://taken.example/"}, "There is an endpoint with this address already."),
+        ({"events": []}, "This field is required."),
+        ({"events": ["ping"]}, "ping is not one of the available choices"),
+        ({"low_balance_credits": "-1"}, "greater than or equal to 0"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_the_field_and_nothing_is_added(
+    pages: Client, alice: Person, changes: dict[str, Any], words: str
+) -> None:
+    add(alice, "https://taken.example/")
+
+    reply = pages.post("/webhooks/", FORM | changes)
+
+    assert reply.status_code == 422
+    assert words in reply.content.decode()
+    assert Endpoint.objects.count() == 1
+
+
+def test_one_too_many_is_refused(pages: Client, alice: Person) -> None:
+    for k in range(20):
+        add(alice, f"https://example.org/{k}")
+
+    assert "at most 20 endpoints" in pages.post("/webhooks/", FORM).content.decode()
+
+
+def test_an_endpoint_is_changed_and_deleted(pages: Client, alice: Person) -> None:
+    endpoint = add(alice)
+
+    pages.post(f"/webhooks/{endpoint.pk}/", FORM | {"is_on": "", "events": ["failed", "canceled"]})
+    endpoint.refresh_from_db()
+    changed = (endpoint.is_on, endpoint.events)
+    pages.post(f"/webhooks/{endpoint.pk}/delete")
+
+    assert changed == (False, ["failed", "canceled"])
+    assert not Endpoint.objects.exists()
+
+
+def test_a_test_is_sent_and_its_page_shows_what_came_of_it(
+    pages: Client, alice: Person, receiver: HostileServer
+) -> None:
+    endpoint = add(alice, receiver.url("/hook", answer(b"<b>no</b>", status="404 Not Found")))
+    waiting = pages.post(f"/webhooks/{endpoint.pk}/ping", follow=True)
+    address = waiting.redirect_chain[-1][0]
+
+    send_due()
+
+    done = pages.get(address).content.decode()
+    polled = pages.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert 'hx-trigger="every 2s"' in waiting.content.decode()
+    assert 'hx-trigger="every 2s"' not in done
+    assert "&lt;b&gt;no&lt;/b&gt;" in done
+    assert "v1,…" in done
+    assert "<html" not in polled
+    assert alice.user.webhook_secret not in done
+
+
+def test_what_failed_is_sent_again_one_by_one_and_since_a_time(pages: Client, submit: Submit) -> None:
+    for _ in range(2):
+        services.cancel(submit(webhook_url="https://example.org/").pk)
+    Delivery.objects.update(state="given up")
+    first = Delivery.objects.order_by("pk")[0]
+
+    pages.post(f"/webhooks/deliveries/{first.pk}/resend")
+    one = list(Delivery.objects.order_by("pk").values_list("state", flat=True))
+    pages.post("/webhooks/deliveries/", {"since": f"{timezone.now():%Y-%m-%dT00:00}"})
+
+    assert one == ["pending", "given up"]
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}
+    assert pages.post("/webhooks/deliveries/", {"since": "yesterday"}).status_code == 422
+
+
+def test_deliveries_are_listed_by_state_and_by_pages(pages: Client, submit: Submit) -> None:
+    services.cancel(submit(webhook_url="https://example.org/").pk)
+    delivery = Delivery.objects.get()
+    Delivery.objects.bulk_create(
+        Delivery(
+            account_id=delivery.account_id,
+            event=Event.objects.create(account_id=delivery.account_id, type="ping", data="{}"),
+            url=f"https://example.org/{k}",
+            host=delivery.host,
+            give_up_at=timezone.now(),
+        )
+        for k in range(55)
+    )
+
+    first, second = pages.get("/webhooks/deliveries/"), pages.get("/webhooks/deliveries/?state=pending&page=2")
+    failed = pages.get("/webhooks/deliveries/?state=given%20up")
+
+    assert first.content.decode().count("<tr>") == 51
+    assert second.content.decode().count("<tr>") == 7
+    assert "Nothing was sent yet" in failed.content.decode()
+
+
+def test_a_new_secret_is_made_and_both_are_shown(pages: Client, alice: Person) -> None:
+    old = alice.user.webhook_secret
+
+    page = pages.post("/webhooks/secret", follow=True).content.decode()
+
+    alice.user.refresh_from_db()
+    assert alice.user.webhook_secret != old
+    assert old in page
+    assert alice.user.webhook_secret in page
+
+
+def test_an_address_that_answered_410_is_called_again_when_its_owner_says_so(pages: Client, alice: Person) -> None:
+    silenced = SilencedUrl.objects.create(api_key=alice.api_key, url="https://example.org/gone")
+    listed = "https://example.org/gone" in pages.get("/webhooks/").content.decode()
+
+    pages.post(f"/webhooks/silenced/{silenced.pk}")
+
+    assert listed
+    assert not SilencedUrl.objects.exists()
+
+
+def test_nobody_sees_or_touches_anothers(strangers: Client, alice: Person, submit: Submit) -> None:
+    endpoint = add(alice)
+    services.cancel(submit(webhook_url="https://example.org/").pk)
+    Delivery.objects.update(state="given up")
+    delivery = Delivery.objects.latest("pk")
+    silenced = SilencedUrl.objects.create(api_key=alice.api_key, url="https://example.org/gone")
+    secret = alice.user.webhook_secret
+
+    replies = [
+        strangers.get(f"/webhooks/{endpoint.pk}/"),
+        strangers.post(f"/webhooks/{endpoint.pk}/", FORM),
+        strangers.post(f"/webhooks/{endpoint.pk}/delete"),
+        strangers.post(f"/webhooks/{endpoint.pk}/ping"),
+        strangers.get(f"/webhooks/deliveries/{delivery.pk}/"),
+        strangers.post(f"/webhooks/silenced/{silenced.pk}"),
+    ]
+    strangers.post(f"/webhooks/deliveries/{delivery.pk}/resend")
+    strangers.post("/webhooks/deliveries/", {"since": "2020-01-01T00:00"})
+    lists = [strangers.get(path).content.decode() for path in ("/webhooks/", "/webhooks/deliveries/")]
+
+    assert [reply.status_code for reply in replies] == [404] * 6
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"given up"}
+    assert not any("example.org/" in page.replace("example.org/hooks", "") or secret in page for page in lists)
+    assert Endpoint.objects.get().url == endpoint.url
+
+
+@pytest.mark.parametrize("path", ["", "1/", "deliveries/", "deliveries/1/"])
+def test_visitors_are_sent_to_the_login(db: None, path: str) -> None:
+    assert Client().get(f"/webhooks/{path}").status_code == 302
