@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils.crypto import get_random_string
 
 from accounts.authentication import InvalidKey, authenticate
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, User, trust_address
 from billing import ledger
 from config.files import shown, write_private
 from generation import queue
@@ -103,6 +103,7 @@ def create_account() -> dict[str, str]:
     password = get_random_string(20)
     rights = {"password": make_password(password), "is_staff": True, "is_superuser": True}
     user, created = User.objects.update_or_create(email=EMAIL, defaults=rights)
+    trust_address(user)  # nobody reads its mail
     missing_credits = CREDITS - ledger.balance(user.pk)
     if created and missing_credits > 0:
         ledger.grant(user.pk, missing_credits, f"demo:{user.pk}", "Demo account")
