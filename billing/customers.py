@@ -26,6 +26,18 @@ def known_stripe_id(user: User) -> str:
     return Customer.objects.filter(user=user).values_list("stripe_id", flat=True).first() or ""
 
 
+def cards(user: User) -> list[gateway.Card]:
+    """Return the cards that the account has saved; asks Stripe, so outside transactions."""
+    known = known_stripe_id(user)
+    if not known:
+        return []
+    try:
+        return gateway.cards(known)
+    except gateway.NoSuchObject:  # deleted in Stripe's dashboard
+        forget(user, known)
+        return []
+
+
 def forget(user: User, gone_stripe_id: str) -> None:
     """Note that Stripe's side was deleted, so that the next purchase makes a new customer."""
     gone = Customer.objects.filter(user=user, stripe_id=gone_stripe_id)

@@ -105,7 +105,7 @@ def open_page(purchase: Purchase, base_url: str) -> None:
             customer_id=customer_id,
             expires_at=purchase.created_at + PAGE_LIFE,
             success_url=f"{base_url}/billing/purchases/{purchase.pk}/",
-            cancel_url=f"{base_url}/billing/buy/?canceled={purchase.pk}",
+            cancel_url=f"{base_url}/billing/purchases/{purchase.pk}/canceled/",
         )
     except gateway.GatewayRefused as refusal:
         # The next click begins anew: the same question would get the same answer.
@@ -182,7 +182,7 @@ def change_of_session(session: Session) -> Change | None:
         return None
     if seen.session_id and seen.session_id != session.id and session.payment.status != "paid":
         return list  # another page is the purchase's own; this one matters only if somebody paid there
-    return partial(apply, seen, session.payment, session.id)
+    return partial(apply, seen, session.payment, session)
 
 
 def read_payment(payment_intent_id: str) -> Change | None:
@@ -205,7 +205,7 @@ def find(reference: str) -> Purchase | None:
         return None
 
 
-def apply(seen: Purchase, payment: Payment, session_id: str = "") -> list[str]:
+def apply(seen: Purchase, payment: Payment, session: Session | None = None) -> list[str]:
     """Write down what Stripe says about a purchase, with its credits; joins the caller's transaction.
 
     `seen` is the row as it was before Stripe was read.
@@ -217,8 +217,8 @@ def apply(seen: Purchase, payment: Payment, session_id: str = "") -> list[str]:
         logger.error("%s was paid twice, by %s too.", seen.pk, payment.payment_intent_id)
         return [f"paid a second time by {payment.payment_intent_id}: refund that payment at Stripe"]
     after = outcome(seen, payment)
-    if session_id and not seen.session_id:
-        after["session_id"] = session_id
+    if session and seen.session_id in ("", session.id):
+        after = {"session_id": session.id, "session_url": session.url} | after
     if all(getattr(seen, name) == value for name, value in after.items()):
         return []
     if not Purchase.objects.filter(pk=seen.pk, revision=seen.revision).update(**after, revision=F("revision") + 1):
@@ -244,6 +244,8 @@ def outcome(seen: Purchase, payment: Payment) -> dict[str, Any]:
     ended = seen.is_final and payment.status != "paid"
     status = seen.status if ended else Purchase.Status(payment.status)
     fields: dict[str, Any] = {"status": status, "taken_credits": seen.taken_credits}
+    if status != Purchase.Status.PENDING:
+        fields["session_url"] = ""  # nobody can pay there any more
     if payment.failure and status == Purchase.Status.FAILED:
         fields["failure"] = payment.failure
     if status == Purchase.Status.PAID:

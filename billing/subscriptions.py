@@ -109,7 +109,7 @@ def open_page(subscription: Subscription, base_url: str) -> None:
             metadata={"site": site_url(), "account": str(subscription.user_id), "offer": str(offer.pk)},
             customer_id=customer_id,
             expires_at=subscription.created_at + PAGE_LIFE,
-            success_url=f"{base_url}/billing/plan/?subscribed={subscription.pk}",
+            success_url=f"{base_url}/billing/plan/{subscription.pk}/",
             cancel_url=f"{base_url}/billing/plan/",
         )
     except gateway.GatewayRefused as refusal:

@@ -47,7 +47,7 @@ class Purchase(models.Model):
     taken_credits = models.PositiveIntegerField(default=0)  # of credits, taken back for the two above
 
     session_id = models.CharField(max_length=100, blank=True)  # cs_…
-    session_url = models.TextField(blank=True)
+    session_url = models.TextField(blank=True)  # of the payment page, while one can pay there
     session_expires_at = models.DateTimeField(null=True, blank=True)
     payment_intent_id = models.CharField(max_length=100, blank=True)  # pi_…
     payment_method_id = models.CharField(max_length=100, blank=True)  # pm_…, of the card that a top-up charges

@@ -46,7 +46,7 @@ def studio(db: None) -> Offer:
 
 
 @pytest.fixture
-def browser(db: None) -> Callable[[Person], Client]:
+def logged_in(db: None) -> Callable[[Person], Client]:
     """Return a function that logs a person in."""
 
     def log_in(person: Person) -> Client:

@@ -1,0 +1,55 @@
+"""What every page of billing shares: who may come in, and what to say when Stripe does not answer."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+
+from accounts.models import User
+from billing import gateway, truth
+
+View = Callable[..., HttpResponseBase]
+
+
+class Visit(HttpRequest):
+    """A request of somebody who is logged in."""
+
+    user: User
+
+
+def page(view: View) -> View:
+    """Show a page to members; when Stripe does not answer, say so on the overview instead of failing."""
+
+    @login_required
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except (gateway.GatewayUnavailable, truth.Busy):
+            messages.error(request, "Stripe does not answer at the moment. Nothing was charged; try again in a minute.")
+        except gateway.GatewayRefused:
+            messages.error(request, f"Stripe refused that. Nothing was charged. {whom_to_ask()}")
+        return redirect("billing:overview")
+
+    return shown
+
+
+def to_stripe(url: str) -> HttpResponse:
+    """Send the browser to one of Stripe's pages."""
+    return HttpResponseRedirect(url, status=303)
+
+
+def shop() -> dict[str, Any]:
+    """Return what pages of the shop know: whether it takes cards, and whom to ask."""
+    return {"takes_cards": gateway.is_on(), "whom_to_ask": whom_to_ask(), "support_email": settings.SUPPORT_EMAIL}
+
+
+def whom_to_ask() -> str:
+    contact = settings.SUPPORT_EMAIL
+    return f"Please write to {contact}." if contact else "Please ask the people who run this site."
