@@ -210,7 +210,13 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Atelier <atelier@loc
 WELCOME_CREDITS = env.integer("WELCOME_CREDITS", 20)
 CREDIT_PIXEL_STEPS = env.integer("CREDIT_PIXEL_STEPS", 512 * 512 * 31)  # pixels × UNet steps that one credit buys
 
-DEFAULT_IMAGE_CREDITS = max(1, -(-512 * 512 * 31 // CREDIT_PIXEL_STEPS))  # 512 × 512 from a prompt, 31 steps
+
+def default_image_credits(credit_pixel_steps: int) -> int:
+    """Return the price of one image as it comes when nothing is chosen: 512 × 512 from a prompt, 31 steps."""
+    return max(1, -(-512 * 512 * 31 // credit_pixel_steps))
+
+
+DEFAULT_IMAGE_CREDITS = default_image_credits(CREDIT_PIXEL_STEPS)
 
 # Card payments; without a key they are off
 STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")

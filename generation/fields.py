@@ -146,6 +146,15 @@ class Switch(RequestField, serializers.BooleanField):
         return word in YES
 
 
+class Choice(RequestField, serializers.ChoiceField):
+    """One of some words."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or data not in self.choices:
+            self.refuse(f"must be one of {', '.join(self.choices)}.")
+        return data
+
+
 class Text(RequestField, serializers.CharField):
     """A text that can be stored, up to `max_length` characters."""
 

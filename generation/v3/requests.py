@@ -9,9 +9,9 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework import serializers
 
 from generation import requests
-from generation.fields import Integer, Link, Switch, Text, TrackId, is_nothing
+from generation.fields import Choice, Image, Integer, Link, Switch, Text, TrackId, is_nothing
 from generation.idempotency import Repeatable
-from generation.params import Mode
+from generation.params import Mode, Params
 
 ALIASES = {"prompt_strength": "strength", "steps": "num_inference_steps"}
 
@@ -79,6 +79,26 @@ class ImageToImage(Keyed, requests.ImageToImage, Answered):
 
 class Inpaint(Keyed, requests.Inpaint, Answered):
     """The fields of inpaint."""
+
+
+class Price(Inpaint):
+    """The fields of every endpoint, of which none is required: only some of them decide the price."""
+
+    prompt = Text(required=False, default="", max_length=2000)
+    init_image = Image(required=False)
+    mask_image = Image(required=False)
+    mode = Choice(  # type: ignore[assignment] # here it is a field
+        required=False,
+        choices=["text2img", "img2img", "inpaint"],
+        help_text="The endpoint; when left out, the one that the images given belong to.",
+    )
+
+    def params(self) -> Params:
+        """Return the validated fields as parameters."""
+        values = self.validated_data
+        guess = "inpaint" if values["mask_image"] else "img2img" if values["init_image"] else "text2img"
+        fields = {name: value for name, value in values.items() if name in Params.__dataclass_fields__}
+        return Params(**fields | {"mode": values["mode"] or guess, "seed": 0})
 
 
 def read_parameters(request: HttpRequest) -> dict[str, Any]:

@@ -82,6 +82,23 @@ EVENT_LIST = {
         ]
     }
 }
+PRICE = {
+    200: {
+        "oneOf": [
+            reply(
+                "success",
+                {
+                    "mode": STRING,
+                    "samples": INTEGER,
+                    "credits": INTEGER,
+                    "credits_per_image": INTEGER,
+                    "balance": INTEGER,
+                },
+            ),
+            ERROR,
+        ]
+    }
+}
 LOAD = {200: {"oneOf": [reply("ok", {"queue_num": INTEGER, "queue_time": INTEGER}), ERROR]}}
 KEY = {"application/json": {"type": "object", "properties": {"key": STRING}}}
 FETCH = {"application/json": {"type": "object", "properties": {"key": STRING, "request_id": INTEGER}}}

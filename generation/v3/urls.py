@@ -14,6 +14,7 @@ ENDPOINTS = {
     "cancel/<pk>": views.CancelByPathView,
     "account": views.AccountView,
     "events": views.EventsView,
+    "price": views.PriceView,
     "system_load": views.SystemLoadView,
 }
 urlpatterns = [

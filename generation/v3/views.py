@@ -16,11 +16,12 @@ from accounts import quotas
 from accounts.addresses import client_address
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, Scope
-from generation import estimate, idempotency, services, storage, waiting
+from billing import ledger
+from generation import estimate, idempotency, pricing, services, storage, waiting
 from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
-from generation.v3.requests import EventPage, ImageToImage, Inpaint, TextToImage, find_key, read_parameters
+from generation.v3.requests import EventPage, ImageToImage, Inpaint, Price, TextToImage, find_key, read_parameters
 from generation.webhooks import listening
 
 Call = TextToImage | ImageToImage | Inpaint
@@ -210,6 +211,27 @@ class CancelByBodyView(Cancel):
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
         return self.cancel(key, parameters.get("request_id"))
+
+
+@extend_schema(request=Price, responses=schema.PRICE, summary="What a request would cost")
+class PriceView(V3View):
+    """Answers the price of a request without running it."""
+
+    def post(self, request: Request) -> Response:
+        parameters, key = self.read()
+        fields = Price(data=parameters, context=asdict(quotas.limits(key.user)))
+        fields.is_valid(raise_exception=True)
+        params = fields.params()
+        return Response(
+            {
+                "status": "success",
+                "mode": params.mode,
+                "samples": params.samples,
+                "credits": pricing.credits(params),
+                "credits_per_image": pricing.image_credits(params),
+                "balance": ledger.balance(key.user.pk),
+            }
+        )
 
 
 @extend_schema(request=schema.KEY, responses=schema.LOAD, summary="How long the queue is")

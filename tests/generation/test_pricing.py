@@ -62,3 +62,12 @@ def test_the_steps_that_are_paid_are_the_steps_that_the_engine_runs(num_inferenc
         [sample] = engine.prepare(request)
 
         assert len(sample.timesteps) == pricing.steps(params), strength
+
+
+@pytest.mark.parametrize("credit_pixel_steps", [512 * 512 * 31, 1, 10**9, 512 * 512 * 31 // 2])
+def test_the_settings_know_the_price_of_an_image_of_the_default_size(settings: Any, credit_pixel_steps: int) -> None:
+    from config.settings import default_image_credits
+
+    settings.CREDIT_PIXEL_STEPS = credit_pixel_steps
+
+    assert default_image_credits(credit_pixel_steps) == pricing.credits(Params(mode="text2img", prompt="", seed=0))
