@@ -43,7 +43,7 @@ class TopUpForm(forms.Form):
                 "card": chosen.payment_method_id,
             },
         )
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs | {"label_suffix": ""})
         self.cards = {card.id: card for card in cards}
         self.fields["card"].choices = [(card.id, card.label) for card in cards]  # type: ignore[attr-defined]
         self.fields["pack"].queryset = Pack.objects.filter(is_active=True)  # type: ignore[attr-defined]

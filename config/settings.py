@@ -293,6 +293,8 @@ if STRIPE == "fake":
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_PORT}"
     STRIPE_SECRET_KEY = f"sk_test_{made_up('stripe_key')}"
     STRIPE_WEBHOOK_SECRETS = [f"whsec_{made_up('stripe_webhook_secret')}"]
+if STRIPE_API_BASE:  # buttons lead to its pay pages
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_API_BASE)
 
 LOGGING = {
     "version": 1,

@@ -14,7 +14,7 @@ from billing import gateway, ledger, purchases
 from billing.models import Pack, Purchase
 from billing.sites import base_url
 from billing.views.doors import Visit, page, shop, to_stripe
-from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number
+from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -59,7 +59,8 @@ def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
     found = get_object_or_404(Purchase, pk=pk, user=request.user)
     if not found.is_final and (found.session_id or found.payment_intent_id):
         ask_now_and_then(looks(request), partial(purchases.read_again, found))
-    return render(request, "billing/_purchase_state.html", state(request, found, looks(request)))
+    shown = render(request, "billing/_purchase_state.html", state(request, found, looks(request)))
+    return renewed(shown, found.is_final)
 
 
 @require_GET

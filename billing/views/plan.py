@@ -14,7 +14,7 @@ from billing import customers, gateway, subscriptions
 from billing.models import Offer, Subscription
 from billing.sites import base_url
 from billing.views.doors import Visit, page, shop, to_stripe
-from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number
+from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -52,7 +52,7 @@ def plan_state(request: Visit, pk: UUID) -> HttpResponse:
     found = get_object_or_404(Subscription.objects.select_related("offer__plan"), pk=pk, user=request.user)
     if is_unsettled(found) and found.session_id:
         ask_now_and_then(looks(request), partial(subscriptions.read_again, found))
-    return render(request, "billing/_plan_state.html", state(found, looks(request)))
+    return renewed(render(request, "billing/_plan_state.html", state(found, looks(request))), not is_unsettled(found))
 
 
 @require_POST

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from billing import gateway, truth
 
@@ -21,6 +21,13 @@ def ask_now_and_then(looks: int, read_again: Callable[[], object]) -> None:
     if looks % ASK_EVERY == 0 and gateway.is_on():
         with suppress(gateway.GatewayUnavailable, gateway.GatewayRefused, truth.Busy):
             read_again()
+
+
+def renewed(response: HttpResponse, is_over: bool) -> HttpResponse:
+    """Let htmx load the whole page again when the waiting is over, since its header shows the balance."""
+    if is_over:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 def number(text: str | None) -> int:

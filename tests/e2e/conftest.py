@@ -13,6 +13,8 @@ from config.storage import storages
 from tests.conftest import Person
 from tests.e2e.browser import chromium, open_profile
 from tests.live import Web, serving
+from tests.stripe_server import PretendStripe, pretend_stripe
+from tests.stripe_server.webhooks import post_to
 
 
 @pytest.fixture(scope="package")
@@ -28,8 +30,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def web(django_db_setup: None, folder: Path) -> Iterator[Web]:
-    with serving(folder, SECRET_KEY=django_settings.SECRET_KEY) as server:
+def stripe() -> Iterator[PretendStripe]:
+    """The pretend Stripe, which tells the site at once what happens."""
+    with pretend_stripe() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def web(django_db_setup: None, folder: Path, stripe: PretendStripe) -> Iterator[Web]:
+    takes_cards = {
+        "STRIPE_SECRET_KEY": "sk_test_pretend",
+        "STRIPE_API_BASE": stripe.url,
+        "STRIPE_WEBHOOK_SECRETS": " ".join(stripe.webhooks.secrets),
+    }
+    with serving(folder, SECRET_KEY=django_settings.SECRET_KEY, **takes_cards) as server:
+        stripe.send_webhooks_to(post_to(f"{server.url}/stripe/webhook"))
+        stripe.webhooks.start()
         yield server
 
 
