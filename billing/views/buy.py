@@ -57,6 +57,8 @@ def purchase(request: Visit, pk: UUID) -> HttpResponse:
 def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""
     found = get_object_or_404(Purchase, pk=pk, user=request.user)
+    if not request.htmx:
+        return redirect("billing:purchase", pk)
     if not found.is_final and (found.session_id or found.payment_intent_id):
         ask_now_and_then(looks(request), partial(purchases.read_again, found))
     shown = render(request, "billing/_purchase_state.html", state(request, found, looks(request)))

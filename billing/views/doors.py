@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
 from billing import gateway, truth
@@ -20,6 +21,7 @@ View = Callable[..., HttpResponseBase]
 class Visit(HttpRequest):
     """A request of somebody who is logged in."""
 
+    htmx: HtmxDetails
     user: User
 
 

@@ -30,7 +30,7 @@ def entries(request: Visit) -> HttpResponse:
         "month": month,
         "months": history.months(request.user.pk, timezone.now()),
     }
-    return render(request, "billing/_entries.html" if before else "billing/entries.html", context)
+    return render(request, "billing/_entries.html" if request.htmx else "billing/entries.html", context)
 
 
 @require_GET

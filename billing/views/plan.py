@@ -50,6 +50,8 @@ def plan_begun(request: Visit, pk: UUID) -> HttpResponse:
 def plan_state(request: Visit, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""
     found = get_object_or_404(Subscription.objects.select_related("offer__plan"), pk=pk, user=request.user)
+    if not request.htmx:
+        return redirect("billing:plan_begun", pk)
     if is_unsettled(found) and found.session_id:
         ask_now_and_then(looks(request), partial(subscriptions.read_again, found))
     return renewed(render(request, "billing/_plan_state.html", state(found, looks(request))), not is_unsettled(found))

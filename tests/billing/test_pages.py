@@ -17,6 +17,7 @@ from tests.conftest import Person
 from tests.stripe_server import PretendStripe, cards
 
 LogIn = Callable[[Person], Client]
+HTMX = {"HX-Request": "true"}
 PAGES = ["", "buy/", "purchases/", "plan/", "top-up/", "history/"]
 
 
@@ -114,7 +115,7 @@ def test_buying_leads_to_stripe_s_page_and_back_to_the_new_balance(
     assert f'hx-get="{back}state/?looks=1"' in waiting.content.decode()
 
     stripe.webhooks.deliver_until_quiet()
-    done = client.get(f"{back}state/?looks=1")
+    done = client.get(f"{back}state/?looks=1", headers=HTMX)
     assert "Paid: 1,000 credits" in text(done)
     assert "Your balance is 1,000 credits." in text(done)
     assert "hx-get" not in done.content.decode()
@@ -124,7 +125,9 @@ def test_the_waiting_page_asks_stripe_itself_when_no_event_comes(
     stripe: PretendStripe, logged_in: LogIn, bought: Purchase, bob: Person
 ) -> None:
     client = logged_in(bob)
-    answers = [text(client.get(f"/billing/purchases/{bought.pk}/state/?looks={looks}")) for looks in range(1, 5)]
+    answers = [
+        text(client.get(f"/billing/purchases/{bought.pk}/state/?looks={looks}", headers=HTMX)) for looks in range(1, 5)
+    ]
 
     assert ["Paid" in answer for answer in answers] == [False, False, False, True]
     assert bob.balance == 1000
@@ -136,7 +139,7 @@ def test_the_waiting_page_waits_no_longer_than_a_minute_and_a_half(
     purchase = purchases.buy(bob.user, pack, "http://testserver")
     stripe.world.pay(purchase.session_id, cards.BANK_DEBIT)
 
-    answer = logged_in(bob).get(f"/billing/purchases/{purchase.pk}/state/?looks=90")
+    answer = logged_in(bob).get(f"/billing/purchases/{purchase.pk}/state/?looks=90", headers=HTMX)
 
     assert "Some ways to pay take days" in text(answer)
     assert "hx-get" not in answer.content.decode()
@@ -186,6 +189,13 @@ def test_a_pack_that_was_taken_off_sale_meanwhile_is_refused_in_words(
     ]
 
 
+def test_the_part_that_changes_is_no_page_of_its_own(
+    logged_in: LogIn, bought: Purchase, subscribed: Subscription, bob: Person
+) -> None:
+    for path in (f"/billing/purchases/{bought.pk}/", f"/billing/plan/{subscribed.pk}/"):
+        assert logged_in(bob).get(f"{path}state/")["Location"] == path
+
+
 @pytest.mark.parametrize("path", ["", "state/", "canceled/"])
 def test_another_account_s_purchase_is_not_found(logged_in: LogIn, bought: Purchase, alice: Person, path: str) -> None:
     assert logged_in(alice).get(f"/billing/purchases/{bought.pk}/{path}").status_code == 404
@@ -221,7 +231,7 @@ def test_subscribing_leads_to_stripe_s_page_and_back_to_the_plan(
     back = urlsplit(stripe.world.all("checkout.session")[0]["success_url"]).path
     assert "Waiting for the payment" in text(client.get(back))
     stripe.webhooks.deliver_until_quiet()
-    assert "You are on the Studio plan" in text(client.get(f"{back}state/?looks=1"))
+    assert "You are on the Studio plan" in text(client.get(f"{back}state/?looks=1", headers=HTMX))
     shown = text(client.get("/billing/plan/"))
     assert "Change plan, card, or cancel" in shown
     assert "400 credits every month" in shown
@@ -364,7 +374,7 @@ def test_older_entries_are_shown_on_request_with_the_right_balances(logged_in: L
     first = client.get("/billing/history/").content.decode()
     address = re.search(r'hx-get="([^"]+)"', first)
     assert address
-    second = client.get(address[1]).content.decode()
+    second = client.get(address[1].replace("&amp;", "&"), headers=HTMX).content.decode()
 
     balances = re.findall(r'<td class="number">(\d+)</td>', first + second)
     assert balances == [str(k) for k in range(60, 0, -1)]
