@@ -5,18 +5,18 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
 from django.http import HttpRequest
-from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import quotas
+from accounts import audit, keys, quotas
 from accounts.forms import AddressesField
 from accounts.models import ApiKey, LimitFields, Plan, QuotaOverride, User, trust_address
 
 LIMITS = tuple(field.name for field in LimitFields._meta.fields)
 
 
-class NewUser(AdminUserCreationForm):
+class NewUser(UserCreationForm):
     """Creates an account from an e-mail address."""
 
     class Meta:
@@ -24,7 +24,7 @@ class NewUser(AdminUserCreationForm):
         fields = ("email",)
 
 
-class KeyInline(admin.TabularInline):
+class KeyInline(TabularInline):
     model = ApiKey
     fields = readonly_fields = ("name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
     extra = 0
@@ -35,8 +35,10 @@ class KeyInline(admin.TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
+    form = UserChangeForm
     add_form = NewUser
+    change_password_form = AdminPasswordChangeForm
     ordering = ("-id",)
     list_display = ("email", "plan", "is_active", "is_staff", "joined_at")
     list_filter = ("plan", "is_active", "is_staff")
@@ -62,12 +64,12 @@ class UserAdmin(DjangoUserAdmin):
 
 
 @admin.register(Plan)
-class PlanAdmin(admin.ModelAdmin):
+class PlanAdmin(ModelAdmin):
     list_display = ("name", *LIMITS)
 
 
 @admin.register(QuotaOverride)
-class QuotaOverrideAdmin(admin.ModelAdmin):
+class QuotaOverrideAdmin(ModelAdmin):
     """Other limits for one account, until they end by themselves."""
 
     list_display = ("user", "reason", "ends_at", "created_by", "created_at")
@@ -94,7 +96,7 @@ class KeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(ModelAdmin):
     """Keys are made and revoked, never deleted; the secret is shown once, in the message after saving."""
 
     form = KeyForm
@@ -109,9 +111,12 @@ class ApiKeyAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
     @admin.action(description="Revoke", permissions=["change"])
-    def revoke(self, request: HttpRequest, keys: Any) -> None:
-        revoked = keys.filter(revoked_at=None).update(revoked_at=timezone.now())
-        messages.success(request, f"{revoked} keys were revoked.")
+    def revoke(self, request: HttpRequest, chosen: Any) -> None:
+        live = list(chosen.live())
+        for key in live:
+            keys.revoke(key)
+            audit.note(key, revoked=("no", "yes"))
+        messages.success(request, f"{len(live)} keys were revoked.")
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False

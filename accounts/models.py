@@ -94,6 +94,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     webhook_secret_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     time_zone = models.CharField(max_length=50, default="UTC", validators=[check_time_zone])  # of its days and months
     joined_at = models.DateTimeField(default=timezone.now)
+    suspended_at = models.DateTimeField(null=True, blank=True)  # until staff lift it: begins nothing, loses nothing
+    suspension_reason = models.CharField(max_length=200, blank=True)  # shown to the account
 
     objects: ClassVar[Users] = Users()
 
@@ -101,7 +103,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     EMAIL_FIELD = "email"
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="one_account_per_email")]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="one_account_per_email"),
+            models.CheckConstraint(
+                condition=Q(suspended_at=None, suspension_reason="")
+                | Q(suspended_at__isnull=False) & ~Q(suspension_reason=""),
+                name="suspended_with_a_reason",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.email

@@ -28,6 +28,10 @@ class RateLimited(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class AccountSuspended(Exception):
+    """Staff have stopped the account; the message is their reason."""
+
+
 class QuotaExceeded(Exception):
     """The images of the period are used up."""
 
@@ -82,6 +86,16 @@ def limits(user: User) -> Limits:
         if value is not None:
             effective[name] = value
     return Limits(**effective)
+
+
+def refuse_suspended(user: User) -> None:
+    """Let nothing new begin while an account is suspended; what it has stays.
+
+    Raises:
+        AccountSuspended
+    """
+    if user.suspended_at:
+        raise AccountSuspended(user.suspension_reason)
 
 
 def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: int) -> date:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
 
 
-class ReadOnly(admin.ModelAdmin):
+class ReadOnly(ModelAdmin):
     """Shows rows and changes nothing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -5,12 +5,13 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
 
 from accounts.read_only import ReadOnly
 from billing.models import Customer, Entry, Notice, Offer, Pack, Purchase, StripeEvent, Subscription, TopUp, Wallet
 
 
-class Catalog(admin.ModelAdmin):
+class Catalog(ModelAdmin):
     """What was ever sold stays: it is taken off sale, never deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -75,7 +75,7 @@ def begin(user_id: int) -> Purchase | None:
         # Locked: who comes second sees the first one's purchase, or its credits.
         chosen = TopUp.objects.select_for_update(of=("self",)).select_related("pack", "user")
         top_up = chosen.filter(user_id=user_id, is_on=True).first()
-        if top_up is None or not top_up.pack or not top_up.user.is_active:
+        if top_up is None or not top_up.pack or not top_up.user.is_active or top_up.user.suspended_at:
             return None
         if not top_up.pack.is_active:
             switch_off(top_up.user, f"The pack {top_up.pack.name} is not on sale any more.")

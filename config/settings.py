@@ -8,6 +8,7 @@ import dj_database_url
 from dotenv import load_dotenv
 
 from config import env
+from config.admin_look import UNFOLD  # noqa: F401  (a setting)
 from config.storage import image_origins, storages
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -55,6 +56,7 @@ if PRODUCTION:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, which it dresses
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -74,9 +76,12 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "corsheaders",
     "django_rq",
+    "auditlog",
+    "hijack",
     "accounts",
     "billing",
     "generation",
+    "office",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -92,6 +97,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "accounts.audit.remember_the_request",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -108,6 +114,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "config.navigation.navigation",
                 "billing.chip.balance",
+                "office.announcements.announcements",
             ]
         },
     }
@@ -133,7 +140,9 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": ["'none'"],
     }
 }
-CSP_EXCEPTIONS: dict[str, dict[str, list[str]]] = {}  # path prefix → what pages that are not ours need beside it
+CSP_EXCEPTIONS: dict[str, dict[str, list[str]]] = {  # path prefix → what pages that are not ours need beside it
+    "/admin/": {"script-src": ["'unsafe-inline'", "'unsafe-eval'"], "style-src": ["'unsafe-inline'"]},  # django-unfold
+}
 
 # Static files
 STATIC_URL = "static/"
@@ -194,6 +203,25 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+# What staff do
+HIJACK_PERMISSION_CHECK = "office.impersonation.may_impersonate"
+AUDITLOG_INCLUDE_TRACKING_MODELS = (  # kept with before and after, but for secrets and what changes by itself
+    {
+        "model": "accounts.User",
+        "exclude_fields": ["password", "webhook_secret", "previous_webhook_secret", "last_login"],
+        "m2m_fields": ["groups", "user_permissions"],
+    },
+    {
+        "model": "accounts.ApiKey",
+        "exclude_fields": ["digest", "previous_digest", "last_used_at", "previous_last_used_at"],
+    },
+    "accounts.Plan",
+    "accounts.QuotaOverride",
+    "billing.Pack",
+    "billing.Offer",
+    "office.Announcement",
+)
 
 # E-mail
 EMAIL_HOST = env.text("EMAIL_HOST")  # empty: e-mails are printed, into log/web.log under `make run`

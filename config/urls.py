@@ -27,6 +27,7 @@ urlpatterns = [
         SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html"),
         name="api_docs",
     ),
+    path("hijack/", include("hijack.urls")),
     path("admin/rq/", include(django_rq.urls)),
     path("admin/", admin.site.urls),
 ]

@@ -5,8 +5,11 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.admin import TabularInline
 
+from accounts import audit
 from accounts.read_only import ReadOnly
+from billing import ledger
 from generation import services
 from generation.models import Attempt, Delivery, Endpoint, Event, Generation, Host, SilencedUrl
 from generation.webhooks import listening
@@ -19,7 +22,7 @@ class GenerationAdmin(ReadOnly):
     list_select_related = ("account",)
     search_fields = ("=id", "account__email", "file_prefix")
     show_full_result_count = False
-    actions = ("cancel",)
+    actions = ("cancel", "give_credits_back")
 
     @admin.display
     def mode(self, generation: Generation) -> str:
@@ -27,11 +30,28 @@ class GenerationAdmin(ReadOnly):
 
     @admin.action(description="Cancel: the credits go back", permissions=["view"])
     def cancel(self, request: HttpRequest, generations: QuerySet[Generation]) -> None:
-        canceled = sum(services.cancel(pk) for pk in generations.values_list("pk", flat=True))
+        canceled = 0
+        for generation in generations:
+            if services.cancel(generation.pk):
+                audit.note(generation, status=(generation.status, "canceled"))
+                canceled += 1
         messages.success(request, f"{canceled} generations were canceled; the others were over already.")
 
+    @admin.action(description="Give the credits back, once each", permissions=["give_credits"])
+    def give_credits_back(self, request: HttpRequest, generations: QuerySet[Generation]) -> None:
+        returned = 0
+        for generation in generations.filter(charged_credits__gt=0):
+            credits, words = generation.charged_credits, f"Given back for generation {generation.pk}"
+            if ledger.grant(generation.account_id, credits, f"given_back:{generation.pk}", words):
+                audit.note(generation, credits_given_back=(0, credits))
+                returned += credits
+        messages.success(request, f"{returned:,} credits went back.")
 
-class AttemptInline(admin.TabularInline):
+    def has_give_credits_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("billing.add_entry"))
+
+
+class AttemptInline(TabularInline):
     model = Attempt
     fields = readonly_fields = ("number", "began_at", "seconds", "status", "answer", "headers")
     extra = 0
@@ -53,6 +73,8 @@ class DeliveryAdmin(ReadOnly):
 
     @admin.action(description="Send again what was given up", permissions=["view"])
     def resend(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        for delivery in deliveries.filter(state=Delivery.State.GIVEN_UP):
+            audit.note(delivery, sent_again=("no", "yes"))
         messages.success(request, f"{listening.resend(deliveries)} deliveries are tried again.")
 
 

@@ -41,9 +41,11 @@ def submit(
     `api_key` is what the caller showed; a person who is logged in shows none.
 
     Raises:
-        InsufficientCredits, RateLimited, QuotaExceeded, SpendingCapReached, IdempotencyKeyReused: nothing was written.
+        AccountSuspended, InsufficientCredits, RateLimited, QuotaExceeded, SpendingCapReached, IdempotencyKeyReused:
+            nothing was written.
         AlreadySubmitted: nothing was written either; it carries the earlier generation under the same key.
     """
+    quotas.refuse_suspended(account)
     generation = Generation.objects.create(
         account=account,
         api_key=api_key,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-APPS = ("accounts", "billing", "generation")
+APPS = ("accounts", "billing", "generation", "office")
 NETWORK = {"urllib.request", "requests", "httpx", "http.client", "socket", "urllib3", "ssrfguard", "aiohttp"}
 TORCH = {"torch", "diffusers", "transformers", "accelerate", "peft", "safetensors"}
 # These start the site, so they need what the apps offer; the rest of config names apps only by strings.
@@ -63,6 +63,10 @@ def test_accounts_and_billing_know_nothing_of_what_is_sold() -> None:
     assert found("billing", {"generation"}) == set()
 
 
+def test_the_back_office_may_know_all_apps_and_none_of_them_knows_it() -> None:
+    assert [found(app, {"office"}) for app in APPS if app != "office"] == [set()] * 3
+
+
 def test_generation_takes_only_the_ledger_of_billing() -> None:
     taken = {name for _, name in found("generation", {"billing"})}
 
@@ -70,7 +74,7 @@ def test_generation_takes_only_the_ledger_of_billing() -> None:
 
 
 def test_generation_takes_only_these_doors_of_accounts() -> None:
-    names = ("models", "addresses", "authentication", "quotas", "read_only")
+    names = ("models", "addresses", "audit", "authentication", "quotas", "read_only")
     doors = {f"accounts.{name}" for name in names}
     taken = {name for _, name in found("generation", {"accounts"})}
 

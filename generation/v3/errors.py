@@ -13,7 +13,7 @@ from rest_framework.exceptions import MethodNotAllowed, ValidationError
 from rest_framework.response import Response
 
 from accounts.authentication import InvalidKey, KeyNotAllowed
-from accounts.quotas import QuotaExceeded, RateLimited, SpendingCapReached
+from accounts.quotas import AccountSuspended, QuotaExceeded, RateLimited, SpendingCapReached
 from billing.ledger import InsufficientCredits
 from generation.idempotency import IdempotencyKeyReused
 from generation.v3.requests import Unreadable
@@ -70,6 +70,10 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
         case NotCancelable(status=status):
             words = f"The generation ended before it could be canceled: {status}."
             return 400, envelope(words, tip="Fetch it by its id.")
+        case AccountSuspended():
+            whom = settings.SUPPORT_EMAIL or "the operator of this site"
+            tip = f"Images and credits stay as they are. Write to {whom}."
+            return 403, envelope(f"Your account is suspended: {error}", tip=tip)
         case RateLimited():
             return 429, envelope("Rate limit exceeded", tips=str(error))
         case QuotaExceeded(period=period):

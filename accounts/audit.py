@@ -1,0 +1,78 @@
+"""Who did what: signs the audit log's entries with the person behind the request, and notes what no model shows.
+
+Changes of the models that settings.AUDITLOG_INCLUDE_TRACKING_MODELS names are kept by django-auditlog, with before and
+after. Its own middleware would hold a thread for every waiting request, so this one is used.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from auditlog.models import LogEntry
+from django.db.models import Model
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+from accounts.addresses import client_address
+from accounts.models import User
+
+acting: ContextVar[HttpRequest | None] = ContextVar("acting", default=None)
+
+
+@sync_and_async_middleware
+def remember_the_request(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Middleware: let whatever is written in a request be signed by its person."""
+    if iscoroutinefunction(get_response):
+
+        async def wait(request: HttpRequest) -> HttpResponseBase:
+            token = acting.set(request)
+            try:
+                answer: Awaitable[HttpResponseBase] = get_response(request)
+                return await answer
+            finally:
+                acting.reset(token)
+
+        return wait
+
+    def handle(request: HttpRequest) -> HttpResponseBase:
+        token = acting.set(request)
+        try:
+            response: HttpResponseBase = get_response(request)
+            return response
+        finally:
+            acting.reset(token)
+
+    return handle
+
+
+@receiver(pre_save, sender=LogEntry)
+def sign(instance: LogEntry, **_: Any) -> None:
+    """Add the person and the address, both looked up only now that there is something to sign."""
+    request = acting.get()
+    if request is None or instance.actor_id:
+        return
+    instance.actor = person_behind(request)
+    instance.actor_email = instance.actor.email if instance.actor else None
+    instance.remote_addr = str(client_address(request) or "") or None
+
+
+def person_behind(request: HttpRequest) -> User | None:
+    """Return who is logged in; where staff act as somebody else, the member of staff."""
+    history = request.session.get("hijack_history") if hasattr(request, "session") else None
+    if history:
+        return User.objects.filter(pk=history[0]).first()
+    user = getattr(request, "user", None)
+    return user if isinstance(user, User) and user.is_authenticated else None
+
+
+def note(thing: Model, **changes: tuple[object, object]) -> None:
+    """Write down what was done to a row that the log doesn't follow by itself: (before, after) by name."""
+    LogEntry.objects.log_create(
+        thing,
+        action=LogEntry.Action.UPDATE,
+        changes={name: [str(before), str(after)] for name, (before, after) in changes.items()},
+        force_log=True,
+    )

@@ -1,0 +1,71 @@
+"""How the admin looks, and what is in its sidebar: django-unfold's settings."""
+
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def item(title: str, icon: str, page: str, permission: str = "") -> dict[str, Any]:
+    """Return one link; without the permission it is not shown."""
+    link = {"title": title, "icon": icon, "link": reverse_lazy(page)}
+    return link | ({"permission": lambda request: request.user.has_perm(permission)} if permission else {})
+
+
+def rows(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
+    return item(title, icon, f"admin:{app}_{model}_changelist", f"{app}.view_{model}")
+
+
+UNFOLD = {
+    "SITE_TITLE": "Atelier",
+    "SITE_HEADER": "Atelier",
+    "SITE_SYMBOL": "palette",
+    "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "office.dashboard.fill",
+    "STYLES": [lambda request: static("css/office.css")],
+    "BORDER_RADIUS": "6px",
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {"items": [item("Today", "monitoring", "admin:index")]},
+            {
+                "title": "People",
+                "items": [
+                    rows("Accounts", "group", "accounts", "user"),
+                    rows("API keys", "key", "accounts", "apikey"),
+                    rows("Plans", "layers", "accounts", "plan"),
+                    rows("Other limits", "tune", "accounts", "quotaoverride"),
+                    rows("Roles of staff", "badge", "auth", "group"),
+                ],
+            },
+            {
+                "title": "Work",
+                "items": [
+                    rows("Generations", "image", "generation", "generation"),
+                    rows("Webhooks", "webhook", "generation", "delivery"),
+                    item("Queues and workers", "dns", "django_rq:home"),
+                ],
+            },
+            {
+                "title": "Money",
+                "items": [
+                    rows("Purchases", "receipt_long", "billing", "purchase"),
+                    rows("Subscriptions", "autorenew", "billing", "subscription"),
+                    rows("Wallets", "account_balance_wallet", "billing", "wallet"),
+                    rows("Ledger", "menu_book", "billing", "entry"),
+                    rows("Packs for sale", "sell", "billing", "pack"),
+                    rows("Plans for sale", "loyalty", "billing", "offer"),
+                    rows("Automatic top-ups", "bolt", "billing", "topup"),
+                    rows("Stripe's events", "inbox", "billing", "stripeevent"),
+                ],
+            },
+            {
+                "title": "Site",
+                "items": [
+                    rows("Announcements", "campaign", "office", "announcement"),
+                    rows("Audit log", "history", "auditlog", "logentry"),
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,42 @@
+"""What the back office adds to the admin, and what it takes out or dresses of other packages."""
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.models import Group
+from unfold.admin import ModelAdmin
+
+from accounts.read_only import ReadOnly
+from office import log, people  # noqa: F401  (they register their pages)
+from office.models import Announcement
+
+# Secrets of second factors, and rows that follow from the account's own pages.
+admin.site.unregister([Authenticator, EmailAddress, Group, UserSession])
+
+
+@admin.register(Announcement)
+class AnnouncementAdmin(ModelAdmin):
+    list_display = ("text", "tone", "begins_at", "ends_at")
+    list_filter = ("tone",)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    """Roles of staff."""
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ReadOnly):
+    list_display = ("email", "user", "primary", "verified")
+    list_select_related = ("user",)
+    search_fields = ("email", "user__email")
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ReadOnly):
+    list_display = ("user", "created_at", "last_seen_at", "ip", "user_agent")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "ip")
+    exclude = ("session_key",)

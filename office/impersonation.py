@@ -1,0 +1,24 @@
+"""Seeing the site as a customer does, to help: django-hijack, bounded and written down."""
+
+from typing import Any
+
+from django.dispatch import receiver
+from hijack.signals import hijack_ended, hijack_started
+
+from accounts import audit
+from accounts.models import User
+
+
+def may_impersonate(*, hijacker: User, hijacked: User | None) -> bool:
+    """Let superusers act as customers: never as other staff, whose rights they would borrow."""
+    return bool(hijacked and hijacked.is_active and not hijacked.is_staff and hijacker.is_superuser)
+
+
+@receiver(hijack_started)
+def note_start(hijacker: User, hijacked: User, **_: Any) -> None:
+    audit.note(hijacked, impersonated_by=("–", hijacker))
+
+
+@receiver(hijack_ended)
+def note_end(hijacker: User, hijacked: User, **_: Any) -> None:
+    audit.note(hijacked, impersonated_by=(hijacker, "–"))

@@ -1,0 +1,165 @@
+"""One person on one page: balance, plan, use, keys, payments and work, with what staff may do about them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from accounts import audit, keys, quotas
+from accounts.admin import UserAdmin
+from accounts.models import ApiKey, QuotaOverride, User
+from accounts.quotas import Allowance, Limits
+from billing import ledger
+from billing.models import Entry, Purchase, Subscription, TopUp, Wallet
+from generation import services
+from generation.models import Generation
+from office.forms import CreditsForm, SuspensionForm
+from office.impersonation import may_impersonate
+
+RECENT = 10
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """What is known of a person."""
+
+    user: User
+    wallet: Wallet | None
+    subscription: Subscription | None
+    top_up: TopUp | None
+    limits: Limits
+    allowances: list[Allowance]
+    overrides: list[QuotaOverride]
+    api_keys: list[ApiKey]
+    generations: list[Generation]
+    entries: list[Entry]
+    purchases: list[Purchase]
+
+
+def dossier(user: User) -> Dossier:
+    """Gather what staff want to see of an account."""
+    subscriptions = Subscription.objects.filter(user=user, status__in=Subscription.LIVE).select_related("offer__plan")
+    return Dossier(
+        user=user,
+        wallet=Wallet.objects.filter(user=user).first(),
+        subscription=subscriptions.order_by("-created_at").first(),
+        top_up=TopUp.objects.filter(user=user).first(),
+        limits=quotas.limits(user),
+        allowances=quotas.allowances(user, services.live(user)),
+        overrides=list(QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")),
+        api_keys=list(ApiKey.objects.filter(user=user).order_by("-pk")[: 3 * RECENT]),
+        generations=list(Generation.objects.filter(account=user).order_by("-pk")[:RECENT]),
+        entries=list(Entry.objects.filter(wallet_id=user.pk).order_by("-pk")[:RECENT]),
+        purchases=list(Purchase.objects.filter(user=user).order_by("-created_at")[:RECENT]),
+    )
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):
+    """The account's fields, below everything that is known of it."""
+
+    change_form_outer_before_template = "office/_dossier.html"
+    inlines = ()  # type: ignore[assignment]  # the keys are in the dossier
+
+    def get_urls(self) -> list[Any]:
+        pages = {
+            "credits": self.move_credits,
+            "suspend": self.suspend,
+            "reinstate": require_POST(self.reinstate),
+            "revoke_keys": require_POST(self.revoke_keys),
+        }
+        own = [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"accounts_user_{name}")
+            for name, view in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        context = extra_context or {}
+        if isinstance(user, User):
+            context |= {
+                "dossier": dossier(user),
+                "may_move_credits": request.user.has_perm("billing.add_entry"),
+                "may_impersonate": may_impersonate(hijacker=request.user, hijacked=user),  # type: ignore[arg-type]
+            }
+        return super().change_view(request, object_id, form_url, context)
+
+    def move_credits(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Give or take credits: one entry of the ledger, with the reason."""
+        if not request.user.has_perm("billing.add_entry"):
+            raise PermissionDenied
+        user = get_object_or_404(User, pk=pk)
+        form = CreditsForm(request.POST or None)
+        if not form.is_valid():
+            return self.form_page(request, user, form, "Give or take credits", "Move the credits")
+        credits, reason = form.cleaned_data["credits"], form.cleaned_data["reason"]
+        before = ledger.balance(user.pk)
+        move = ledger.grant if credits > 0 else ledger.take_back
+        if move(user.pk, abs(credits), f"staff:{form.cleaned_data['token']}", reason):
+            audit.note(user, balance=(before, ledger.balance(user.pk)), credits=("–", f"{credits:+d}: {reason}"))
+            messages.success(request, f"{credits:+,} credits: the balance is {ledger.balance(user.pk):,}.")
+        else:
+            messages.warning(request, "This form was sent before; nothing more was moved.")
+        return redirect(self.address(user))
+
+    def suspend(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Stop an account, with a reason that its owner is shown."""
+        user = self.changeable(request, pk)
+        form = SuspensionForm(request.POST or None)
+        if not form.is_valid():
+            return self.form_page(request, user, form, "Suspend the account", "Suspend")
+        user.suspended_at = user.suspended_at or timezone.now()
+        user.suspension_reason = form.cleaned_data["reason"]
+        user.save(update_fields=["suspended_at", "suspension_reason"])
+        messages.success(request, "The account is suspended: it can begin nothing, and loses nothing.")
+        return redirect(self.address(user))
+
+    def reinstate(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = self.changeable(request, pk)
+        user.suspended_at, user.suspension_reason = None, ""
+        user.save(update_fields=["suspended_at", "suspension_reason"])
+        messages.success(request, "The account works again.")
+        return redirect(self.address(user))
+
+    def revoke_keys(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = self.changeable(request, pk)
+        live = list(ApiKey.objects.live().filter(user=user))
+        for key in live:
+            keys.revoke(key)
+            audit.note(key, revoked=("no", "yes"))
+        messages.success(request, f"{len(live)} keys were revoked.")
+        return redirect(self.address(user))
+
+    def changeable(self, request: HttpRequest, pk: int) -> User:
+        user = get_object_or_404(User, pk=pk)
+        if not self.has_change_permission(request, user) or (user.is_superuser and not request.user.is_superuser):
+            raise PermissionDenied
+        return user
+
+    def form_page(self, request: HttpRequest, user: User, form: Form, title: str, button: str) -> HttpResponse:
+        context = self.admin_site.each_context(request) | {
+            "title": title,
+            "subtitle": str(user),
+            "form": form,
+            "button": button,
+            "back": self.address(user),
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "office/form.html", context, status=400 if form.is_bound else 200)
+
+    def address(self, user: User) -> str:
+        return reverse("admin:accounts_user_change", args=[user.pk])

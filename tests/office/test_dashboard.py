@@ -1,0 +1,84 @@
+"""The admin's first page: the day's numbers."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Pack, Purchase
+from generation import services
+from generation.models import Generation
+from generation.params import Inputs, Params
+from office import dashboard
+from office.charts import bars
+from tests.conftest import Person
+
+
+def make(person: Person, ends: str = "success", samples: int = 1) -> Generation:
+    params = Params(mode="text2img", prompt="a cat", seed=1, samples=samples)
+    generation = services.claim(services.submit(person.user, params, Inputs()).pk)
+    assert generation
+    if ends == "success":
+        services.succeed(generation, [False] * samples, 1.0, "model", "", "")
+    else:
+        services.fail(generation, "Broken")
+    return generation
+
+
+@pytest.mark.tampered_ledger  # the purchase below is only its row
+def test_it_counts_the_day(staff: Client, alice: Person, bob: Person) -> None:
+    make(alice, samples=3)
+    make(alice)
+    make(alice, ends="failure")
+    services.submit(alice.user, Params(mode="text2img", prompt="a cat", seed=1), Inputs())
+    pack = Pack.objects.create(name="Small", credits=100, price_cents=500, currency="usd")
+    about = {"user": bob.user, "pack": pack, "kind": "checkout", "status": "paid", "currency": "usd"}
+    Purchase.objects.create(**about, credits=100, price_cents=500, paid_cents=500, paid_at=timezone.now())
+
+    today = dashboard.recent_days(timezone.now().date())[-1]
+    now = dashboard.now()
+
+    assert (today.images, today.succeeded, today.failed, today.sold_credits, today.income) == (4, 2, 1, 100, "$5.00")
+    assert today.failed_percent == pytest.approx(33.3, abs=0.1)
+    assert (now.queued, now.processing, now.gpu_workers) == (1, 0, 0)
+    assert now.p95_seconds is not None
+
+
+def test_it_shows_them_with_charts_drawn_by_the_server(staff: Client, alice: Person) -> None:
+    make(alice)
+
+    page = staff.get("/admin/").content.decode()
+
+    assert "<dt>Images today</dt><dd>1</dd>" in page
+    assert "none answers: nothing is made" in page
+    assert page.count('<svg class="office-bars"') == 4
+    assert f"<title>{timezone.now():%-d %b}: 1</title>" in page
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+
+
+def test_an_empty_site_has_a_first_page_too(staff: Client) -> None:
+    reply = staff.get("/admin/")
+
+    assert reply.status_code == 200
+    assert "nothing has ended yet" in reply.content.decode()
+
+
+@pytest.mark.parametrize(("seconds", "p95"), [([], None), ([3], 3), ([*range(1, 21)], 19), ([5] * 99 + [500], 5)])
+def test_the_slowest_twentieth_is_left_out(alice: Person, seconds: list[int], p95: float | None) -> None:
+    now = timezone.now()
+    for took in seconds:
+        generation = make(alice)
+        Generation.objects.filter(pk=generation.pk).update(created_at=now - timedelta(seconds=took), finished_at=now)
+
+    assert dashboard.p95_seconds(now - timedelta(hours=1)) == p95
+
+
+def test_bars_fill_their_room_and_nothing_is_nothing() -> None:
+    day = timezone.now().date()
+    chart = bars("Images", [(day - timedelta(days=1), 0), (day, 10)])
+
+    assert [bar.height for bar in chart.bars] == [0, 96]
+    assert (chart.total, chart.most) == (10, 10)
+    assert bars("Images", [(day, 0)]).bars[0].height == 0

@@ -1,0 +1,58 @@
+"""Seeing the site as a customer does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from auditlog.models import LogEntry
+from django.test import Client
+
+from tests.conftest import Person
+
+BANNER = "You see the site as <strong>alice@example.org</strong>"
+
+
+def become(client: Client, person: Person) -> Any:
+    return client.post("/hijack/acquire/", {"user_pk": person.user.pk, "next": "/"})
+
+
+def test_staff_become_a_customer_and_themselves_again_under_a_banner(
+    staff: Client, alice: Person, charlie: Person
+) -> None:
+    assert become(staff, alice).status_code == 302
+    page = staff.get("/")
+    assert page.context["user"] == alice.user
+    assert BANNER in page.content.decode()
+    assert staff.get("/admin/").status_code == 302
+
+    back = staff.post("/hijack/release/", {"next": f"/admin/accounts/user/{alice.user.pk}/change/"}, follow=True)
+
+    assert back.status_code == 200
+    assert back.context["user"] == charlie.user
+    assert BANNER not in staff.get("/").content.decode()
+
+
+def test_it_is_in_the_audit_log_with_who_it_was(staff: Client, alice: Person, charlie: Person) -> None:
+    become(staff, alice)
+    staff.post("/hijack/release/")
+
+    entries = LogEntry.objects.get_for_object(alice.user).filter(action=LogEntry.Action.UPDATE).order_by("id")
+    assert [entry.changes_dict for entry in entries] == [
+        {"impersonated_by": ["–", "charlie@example.org"]},
+        {"impersonated_by": ["charlie@example.org", "–"]},
+    ]
+    assert {entry.actor for entry in entries} == {charlie.user}
+
+
+def test_nobody_becomes_staff_and_customers_become_nobody(
+    staff: Client, person: Callable[..., Person], alice: Person, bob: Person
+) -> None:
+    dora = person("dora", is_staff=True)
+    customer, clerk = Client(), Client()
+    customer.force_login(bob.user)
+    clerk.force_login(dora.user)
+
+    assert become(staff, dora).status_code == 403
+    assert become(customer, alice).status_code == 403
+    assert become(clerk, alice).status_code == 403
+    assert become(Client(), alice).status_code == 302  # to the login
+    assert customer.get("/").context["user"] == bob.user

@@ -1,0 +1,158 @@
+"""One person on one page of the admin, and what staff may do there."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.authentication import InvalidKey, authenticate
+from accounts.models import ApiKey, Plan, User
+from billing.models import Entry, Wallet
+from generation import services
+from generation.params import Inputs, Params
+from tests.conftest import Api, Person
+
+Address = Callable[..., str]
+
+
+def credits_form(credits: object, reason: str = "Sorry for the wait") -> dict[str, object]:
+    return {"credits": credits, "reason": reason, "token": uuid.uuid4()}
+
+
+def log_of(user: User) -> list[dict[str, list[str]]]:
+    """Return what the audit log says of an account, oldest first, of the actions on this page."""
+    return [entry.changes_dict for entry in LogEntry.objects.get_for_object(user).order_by("id") if entry.action == 1]
+
+
+def test_staff_see_everything_of_a_person_on_one_page(staff: Client, alice: Person, address: Address) -> None:
+    alice.user.plan = Plan.objects.create(name="Studio", images_per_month=500)
+    alice.user.save()
+    params = Params(mode="text2img", prompt="a heron in the reeds", seed=1)
+    generation = services.submit(alice.user, params, Inputs(), api_key=alice.api_key)
+
+    page = staff.get(address(alice)).content.decode()
+
+    for words in ("a heron in the reeds", f"generation:{generation.pk}", alice.key[-4:], "Studio", "of 500"):
+        assert words in page
+    assert f"<dd>{alice.balance}</dd>" in page
+    assert alice.key not in page
+    assert alice.api_key.digest not in page
+
+
+def test_staff_give_credits_with_a_reason_that_stays(
+    staff: Client, bob: Person, charlie: Person, address: Address
+) -> None:
+    staff.post(address(bob, "credits"), credits_form(250))
+
+    entry = Entry.objects.get()
+    assert (bob.balance, entry.kind, entry.credits, entry.note) == (250, "grant", 250, "Sorry for the wait")
+    [change] = log_of(bob.user)
+    assert change == {"balance": ["0", "250"], "credits": ["–", "+250: Sorry for the wait"]}
+    assert LogEntry.objects.get_for_object(bob.user).first().actor == charlie.user
+
+
+def test_a_form_that_is_sent_twice_moves_credits_once(staff: Client, bob: Person, address: Address) -> None:
+    form = credits_form(250)
+
+    pages = [staff.post(address(bob, "credits"), form, follow=True).content.decode() for _ in range(2)]
+
+    assert bob.balance == 250
+    assert "This form was sent before; nothing more was moved." in pages[1]
+    assert len(log_of(bob.user)) == 1
+
+
+def test_credits_that_are_taken_and_not_there_are_owed(staff: Client, alice: Person, address: Address) -> None:
+    staff.post(address(alice, "credits"), credits_form(-1200, "Paid with a stolen card"))
+
+    wallet = Wallet.objects.get(user=alice.user)
+    assert (wallet.balance, wallet.owed) == (0, 200)
+
+
+@pytest.mark.parametrize("wrong", [{"credits": 0}, {"credits": "many"}, {"reason": ""}, {"reason": "x" * 201}])
+def test_a_wrong_form_moves_nothing(staff: Client, bob: Person, address: Address, wrong: dict[str, object]) -> None:
+    reply = staff.post(address(bob, "credits"), credits_form(5) | wrong)
+
+    assert reply.status_code == 400
+    assert not Entry.objects.exists()
+
+
+def test_a_suspended_account_is_told_why_and_loses_nothing(
+    staff: Client, alice: Person, api: Api, settings: object, address: Address
+) -> None:
+    settings.SUPPORT_EMAIL = "help@example.org"  # type: ignore[attr-defined]
+    made = services.submit(alice.user, Params(mode="text2img", prompt="a cat", seed=1), Inputs())
+    balance = alice.balance
+
+    staff.post(address(alice, "suspend"), {"reason": "Chargebacks."})
+    refused = api.post("text2img", {"key": alice.key, "prompt": "a dog"})
+    fetched = api.post(f"fetch/{made.pk}", {"key": alice.key})
+
+    assert refused.json() == {
+        "status": "error",
+        "message": "Your account is suspended: Chargebacks.",
+        "tip": "Images and credits stay as they are. Write to help@example.org.",
+    }
+    assert fetched.json()["status"] == "processing"
+    assert alice.balance == balance
+
+    staff.post(address(alice, "reinstate"))
+    assert not User.objects.get(pk=alice.user.pk).suspended_at
+    assert [list(change) for change in log_of(alice.user)] == [["suspended_at", "suspension_reason"]] * 2
+
+
+def test_a_suspension_needs_a_reason(staff: Client, alice: Person, address: Address) -> None:
+    assert staff.post(address(alice, "suspend"), {"reason": " "}).status_code == 400
+    assert User.objects.get(pk=alice.user.pk).suspended_at is None
+
+
+def test_a_suspended_account_sees_it_on_every_page(alice: Person, staff: Client, address: Address) -> None:
+    staff.post(address(alice, "suspend"), {"reason": "Chargebacks."})
+    client = Client()
+    client.force_login(alice.user)
+
+    assert "This account is suspended: Chargebacks." in client.get("/").content.decode()
+
+
+def test_all_keys_of_an_account_are_revoked_at_once(staff: Client, alice: Person, address: Address) -> None:
+    second, secret = ApiKey.create(alice.user, "second")
+
+    staff.post(address(alice, "revoke_keys"))
+
+    for key in (alice.key, secret):
+        with pytest.raises(InvalidKey):
+            authenticate(key)
+    [entry] = LogEntry.objects.get_for_object(second).filter(action=LogEntry.Action.UPDATE)
+    assert entry.changes_dict == {"revoked": ["no", "yes"]}
+
+
+@pytest.mark.parametrize("what", ["credits", "suspend", "reinstate", "revoke_keys"])
+def test_only_staff_with_the_right_may(
+    person: Callable[..., Person], alice: Person, address: Address, what: str
+) -> None:
+    clerk = person("dora", is_staff=True)
+    clerk.user.user_permissions.add(Permission.objects.get(codename="view_user"))
+    client = Client()
+    client.force_login(clerk.user)
+
+    assert client.post(address(alice, what), credits_form(5)).status_code == 403
+    assert alice.balance == 1000
+    assert authenticate(alice.key)
+    assert User.objects.get(pk=alice.user.pk).suspended_at is None
+
+
+@pytest.mark.parametrize("what", ["credits", "suspend", "reinstate", "revoke_keys"])
+def test_customers_are_sent_to_the_login(bob: Person, alice: Person, address: Address, what: str) -> None:
+    client = Client()
+    client.force_login(bob.user)
+
+    assert client.post(address(alice, what), credits_form(5)).status_code == 302
+    assert alice.balance == 1000
+
+
+@pytest.mark.parametrize("what", ["reinstate", "revoke_keys"])
+def test_looking_changes_nothing(staff: Client, alice: Person, address: Address, what: str) -> None:
+    assert staff.get(address(alice, what)).status_code == 405
+    assert authenticate(alice.key)
