@@ -65,7 +65,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
 
 @admin.register(Plan)
 class PlanAdmin(ModelAdmin):
-    list_display = ("name", *LIMITS)
+    list_display = ("name", "queue_weight", *LIMITS)
 
 
 @admin.register(QuotaOverride)

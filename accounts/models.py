@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -40,6 +41,9 @@ class Plan(LimitFields):
     """What an account may ask for; an empty limit means no limit of the plan's own."""
 
     name = models.CharField(max_length=50, unique=True)
+    queue_weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1)]
+    )  # share of the workers
 
     def __str__(self) -> str:
         return self.name

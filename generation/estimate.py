@@ -1,44 +1,78 @@
 """How long a generation will take, estimated high: callers sleep it once and expect the image to be there."""
 
-from django.db.models import QuerySet, Sum
+from datetime import timedelta
+
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
+from generation import fairness, pace, queue
 from generation.models import LIVE, Generation, Status
 
-UNKNOWN_SECONDS_PER_CREDIT = 10.0  # before anything was made
-RECENT = 50
 MARGIN = 1.3
-
-
-def seconds_per_credit() -> float:
-    """Return the 90th percentile of recent computing times, a credit being a fixed amount of work."""
-    recent = (
-        Generation.objects.filter(status=Status.SUCCESS).order_by("-id").values_list("compute_seconds", "held_credits")
-    )
-    times = sorted(seconds / credits for seconds, credits in recent[:RECENT])
-    return times[int(len(times) * 0.9)] if times else UNKNOWN_SECONDS_PER_CREDIT
 
 
 def eta_seconds(generation: Generation) -> float:
     """Return the seconds until the generation will be over, zero when it is."""
     if generation.is_final:
         return 0.0
-    ahead = Generation.objects.filter(status__in=LIVE, pk__lt=generation.pk)
+    pace_seconds = pace.seconds_per_credit()
+    ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, pace_seconds)
     # The workers share what is ahead; the generation itself is made by one of them.
-    return MARGIN * seconds_per_credit() * (shared_credits(ahead) + generation.held_credits)
+    credits = ahead / workers() + generation.held_credits
+    return MARGIN * pace_seconds * credits + loading_seconds()
+
+
+def credits_ahead(generation: Generation, pace_seconds: float) -> float:
+    """Return the work that will be done before this generation's turn, as fairness.py hands out the turns.
+
+    The account's own older ones come first. Of every other account's come those that run, and of those that wait as
+    many as keep that account level with this one, by what both used and by their plans' weights.
+    """
+    live = Generation.objects.filter(status__in=LIVE).order_by()
+    accounts = live.values_list("account", "account__plan__queue_weight").annotate(
+        running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
+        waiting=Sum("held_credits", filter=Q(status=Status.QUEUED), default=0),
+        older=Sum("held_credits", filter=Q(status=Status.QUEUED, pk__lt=generation.pk), default=0),
+    )
+    used = fairness.used_seconds()
+    mine = next((row for row in accounts if row[0] == generation.account_id), None)
+    if mine is None:
+        return 0.0
+    _, weight, running, _, older = mine
+    ahead = float(running + older)
+    level = (used.get(generation.account_id, 0.0) + (older + generation.held_credits) * pace_seconds) / (weight or 1)
+    for account, other_weight, running, waiting, _ in accounts:
+        if account != generation.account_id:
+            share_seconds = level * (other_weight or 1) - used.get(account, 0.0)
+            ahead += running + min(waiting, max(0.0, share_seconds / pace_seconds))
+    return ahead
 
 
 def queue_seconds(live: QuerySet[Generation]) -> float:
     """Return the seconds until the given live generations will all be over."""
-    return MARGIN * seconds_per_credit() * shared_credits(live)
-
-
-def shared_credits(live: QuerySet[Generation]) -> float:
-    """Return the work of the given live generations for each worker.
-
-    Workers are counted by what they are doing now: when there is a queue, all of them are busy, and one that died
-    counts no longer than its lease.
-    """
     credits = live.aggregate(credits=Sum("held_credits"))["credits"] or 0
+    return MARGIN * pace.seconds_per_credit() * credits / workers() + (loading_seconds() if credits else 0.0)
+
+
+def workers() -> int:
+    """Return how many workers there are: those that Redis knows, or at least those that are busy; never none.
+
+    One that died counts no longer than its lease.
+    """
     busy = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).count()
-    return credits / max(1, busy)
+    return max(1, busy, queue.gpu_workers_alive())
+
+
+def loading_seconds() -> float:
+    """Return how long a worker takes to load the model, while there is none that has."""
+    is_loaded = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).exists()
+    return 0.0 if is_loaded or queue.gpu_workers_alive() else queue.loading_seconds()
+
+
+def held(since: timedelta) -> tuple[int, int]:
+    """Return how many estimates were kept, of how many, among the generations that succeeded lately."""
+    recent = Generation.objects.filter(
+        status=Status.SUCCESS, finished_at__gt=timezone.now() - since, expected_at__isnull=False
+    )
+    counts = recent.aggregate(kept=Count("pk", filter=Q(finished_at__lte=F("expected_at"))), all=Count("pk"))
+    return counts["kept"], counts["all"]

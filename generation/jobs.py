@@ -1,28 +1,28 @@
-"""What the workers are asked to do: each job carries one id, and doing it twice does no harm."""
+"""What the workers are asked to do: to take what comes next. One job too many does no harm."""
 
 import logging
 
 from django.conf import settings
 
 from generation import fetch, images, services, storage
-from generation.models import Generation, Status
 from generation.sweep import sweep as sweep  # called by the clock
 
 logger = logging.getLogger(__name__)
 
 
-def generate(pk: int) -> None:
-    """Make the images of a generation (gpu worker)."""
+def generate() -> None:
+    """Make the images of the generation whose turn it is (gpu worker)."""
     from generation import worker  # torch: only ever imported in the gpu worker
 
-    worker.make(pk)
+    worker.make_next()
 
 
-def fetch_inputs(pk: int) -> None:
-    """Fetch the start image and the mask of a generation (fetch worker: the network never holds the accelerator)."""
-    generation = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=False).first()
+def fetch_inputs() -> None:
+    """Fetch the images whose turn it is (fetch worker: the network never holds the accelerator)."""
+    generation = services.claim_next_fetch()
     if generation is None:
         return
+    pk = generation.pk
     try:
         init_image_name = generation.init_image_name or store_image(generation.init_image_url)
         mask_image_name = generation.mask_image_name or store_image(generation.mask_image_url)

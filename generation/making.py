@@ -1,4 +1,4 @@
-"""Makes the images of one generation: claim, open the start image, compute, store, publish.
+"""Makes the images of one claimed generation: open the start image, compute, store, publish.
 
 Runs in the gpu worker. Only the computing needs the accelerator; decoding comes before it and encoding after it.
 """
@@ -81,11 +81,8 @@ class Lease:
         self.check()
 
 
-def make(pk: int, engine: Engine, stopping: threading.Event) -> None:
-    """Take generation `pk` if it is still to be had, and end it: success, failed, or back in the queue."""
-    generation = services.claim(pk)
-    if generation is None:
-        return
+def make(generation: Generation, engine: Engine, stopping: threading.Event) -> None:
+    """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:

@@ -70,6 +70,7 @@ class Generation(models.Model):
     counted_on = models.DateField(null=True, blank=True)  # the account's day that its images count against
 
     attempt = models.PositiveIntegerField(default=0)  # fencing: a worker writes only under the number it claimed
+    fetch_lease_until = models.DateTimeField(null=True, blank=True)  # somebody fetches its links until then
     lease_until = models.DateTimeField(null=True, blank=True)  # the claim lapses then unless renewed
     step = models.PositiveIntegerField(default=0)  # UNet steps done, for people watching
     model = models.CharField(max_length=200, blank=True)  # what made it
@@ -81,6 +82,7 @@ class Generation(models.Model):
     message = models.TextField(blank=True)  # why it failed, for people
 
     created_at = models.DateTimeField(default=timezone.now)
+    expected_at = models.DateTimeField(null=True, blank=True)  # what callers were told at submission
     nudged_at = models.DateTimeField(default=timezone.now)  # when Redis was last told
     fetched_at = models.DateTimeField(null=True, blank=True)  # the links' images are here; none where there were none
     started_at = models.DateTimeField(null=True, blank=True)  # the latest claim

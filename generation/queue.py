@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 ENDED = "atelier:ended"  # channel: the id of each generation that reached a final state
 WEBHOOKS = "atelier:webhooks"  # list: notes that wake the senders
 MOST_NOTES = 64
+LOADING = "atelier:loading_seconds"
+UNKNOWN_LOADING_SECONDS = 15.0  # before any worker has loaded a model
 TIMEOUT_SECONDS = 5
 
 
@@ -36,12 +38,14 @@ def named(name: str) -> Queue:
 
 
 def ring(generation: Generation, at_front: bool = False) -> None:
-    """Let a worker take the generation: a gpu worker, or first a fetch worker when links are to be fetched."""
+    """Let one more be taken: by a gpu worker, or first by a fetch worker when links are to be fetched.
+
+    Which one is taken is for fairness.py to say then; there is a job for each generation so that there are enough.
+    """
     name, job = ("gpu", "generate") if generation.inputs_ready else ("fetch", "fetch_inputs")
     enqueue = partial(
         named(name).enqueue,
         f"generation.jobs.{job}",
-        generation.pk,
         job_id=job_id(generation),
         at_front=at_front,
         failure_ttl=24 * 3600,
@@ -82,10 +86,24 @@ def waiting_job_ids() -> set[str]:
 
 
 def gpu_workers_alive() -> int:
+    """Return how many gpu workers have loaded the model; none when Redis can't be asked."""
     try:
         return Worker.count(connection=redis(), queue=named("gpu"))
     except RedisError:
         return 0
+
+
+def note_loading(seconds: float) -> None:
+    """Remember how long a gpu worker took to load the model."""
+    attempt(partial(redis().set, LOADING, f"{seconds:.1f}"))
+
+
+def loading_seconds() -> float:
+    """Return how long the last gpu worker took to load the model."""
+    try:
+        return float(redis().get(LOADING) or UNKNOWN_LOADING_SECONDS)
+    except RedisError:
+        return UNKNOWN_LOADING_SECONDS
 
 
 def job_id(generation: Generation) -> str:

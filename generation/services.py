@@ -11,19 +11,20 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts import quotas
 from accounts.models import ApiKey, User
 from billing import ledger
-from generation import idempotency, pricing, queue
+from generation import estimate, fairness, idempotency, pricing, queue
 from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
 from generation.webhooks import outbox
 
 TRY_AGAIN = "Failed, Try Again"
+FETCH_LEASE = timedelta(seconds=60)  # two images, each within its deadline, and stored
 
 
 @transaction.atomic
@@ -64,7 +65,8 @@ def submit(
     ledger.hold(account.pk, generation.held_credits, generation.cause)
     # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
     generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live(account))
-    generation.save(update_fields=["counted_on"])
+    generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
+    generation.save(update_fields=["counted_on", "expected_at"])
     outbox.record(generation)
     balance_credits = ledger.balance(account.pk)
     outbox.record_low_balance(account, balance_credits + generation.held_credits, balance_credits)
@@ -110,6 +112,26 @@ def claim(pk: int) -> Generation | None:
         generation = Generation.objects.get(pk=pk)
         outbox.record(generation)
     return generation
+
+
+def claim_next() -> Generation | None:
+    """Take the generation whose turn it is, or None when nothing waits."""
+    while turns := fairness.to_make():
+        for pk in turns:
+            if generation := claim(pk):
+                return generation
+    return None
+
+
+def claim_next_fetch() -> Generation | None:
+    """Take the generation whose links are to be fetched next, or None when none waits; the claim lapses by itself."""
+    now = timezone.now()
+    for pk in fairness.to_fetch():
+        idle = Q(fetch_lease_until=None) | Q(fetch_lease_until__lte=now)
+        waiting = Generation.objects.filter(idle, pk=pk, status=Status.QUEUED, inputs_ready=False)
+        if waiting.update(fetch_lease_until=now + FETCH_LEASE):
+            return Generation.objects.get(pk=pk)
+    return None
 
 
 def claimed(generation: Generation) -> QuerySet[Generation]:

@@ -4,6 +4,7 @@ RQ's default worker forks for every job, which would load the weights each time 
 """
 
 import threading
+import time
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker import SimpleWorker
 
-from generation import making
+from generation import making, queue, services
 from generation.engine import Engine, EngineSettings
 from generation.heart import Heart
 
@@ -24,12 +25,13 @@ stopping = threading.Event()
 engine: Engine | None = None
 
 
-def make(pk: int) -> None:
-    """Make generation `pk` with this process's engine."""
+def make_next() -> None:
+    """Make the generation whose turn it is with this process's engine."""
     if engine is None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
     close_old_connections()  # one that broke while the worker was idle
-    making.make(pk, engine, stopping)
+    if generation := services.claim_next():
+        making.make(generation, engine, stopping)
 
 
 def load_engine() -> Engine:
@@ -54,7 +56,9 @@ class GpuWorker(SimpleWorker):
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine
+        begun = time.monotonic()
         engine = load_engine()
+        queue.note_loading(time.monotonic() - begun)
         self.log.info("Worker %s: %s", self.name, engine.description())
         return super().work(*args, **kwargs)
 

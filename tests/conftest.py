@@ -133,13 +133,14 @@ def work(engine: Any) -> Callable[[], None]:
     """Return a function that does what the workers would do with everything that is queued."""
     import threading
 
-    from generation import jobs, making
+    from generation import jobs, making, services
     from generation.models import Generation, Status
 
     def run() -> None:
         for generation in Generation.objects.filter(status=Status.QUEUED).order_by("id"):
             if not generation.inputs_ready:
-                jobs.fetch_inputs(generation.pk)
-            making.make(generation.pk, engine, threading.Event())
+                jobs.fetch_inputs()
+            if claim := services.claim(generation.pk):
+                making.make(claim, engine, threading.Event())
 
     return run

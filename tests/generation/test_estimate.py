@@ -1,15 +1,17 @@
 """generation.estimate: rather too long than too short."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from generation import estimate, services
+from accounts.models import Plan
+from generation import estimate, pace, queue, services
 from generation.models import Generation
 from tests.conftest import Api, Person
 from tests.generation.conftest import Submit, lapse, row
 
-MARGIN, UNKNOWN = estimate.MARGIN, estimate.UNKNOWN_SECONDS_PER_CREDIT
+MARGIN, UNKNOWN, LOADING = estimate.MARGIN, pace.UNKNOWN_SECONDS_PER_CREDIT, queue.UNKNOWN_LOADING_SECONDS
 
 
 def succeed(generation: Generation, compute_seconds: float) -> None:
@@ -19,7 +21,7 @@ def succeed(generation: Generation, compute_seconds: float) -> None:
 
 
 def test_it_guesses_before_anything_was_made(submit: Submit) -> None:
-    assert estimate.eta_seconds(submit()) == MARGIN * UNKNOWN
+    assert estimate.eta_seconds(submit()) == MARGIN * UNKNOWN + LOADING
 
 
 def test_it_grows_with_what_is_ahead_and_not_with_what_comes_after(submit: Submit) -> None:
@@ -27,14 +29,14 @@ def test_it_grows_with_what_is_ahead_and_not_with_what_comes_after(submit: Submi
 
     etas = [estimate.eta_seconds(generation) for generation in (first, second, third)]
 
-    assert etas == pytest.approx([MARGIN * UNKNOWN * credits for credits in (1, 4, 5)])
+    assert etas == pytest.approx([MARGIN * UNKNOWN * credits + LOADING for credits in (1, 4, 5)])
 
 
 def test_it_learns_from_the_slow_ones_among_the_recent(submit: Submit) -> None:
     for seconds in (2.0, 2.0, 2.0, 8.0):
         succeed(submit(samples=2), seconds)
 
-    assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * 4.0)
+    assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * 4.0 + LOADING)
 
 
 def test_busy_workers_share_what_is_ahead_but_not_the_generation_itself(submit: Submit) -> None:
@@ -64,6 +66,50 @@ def test_what_is_over_takes_no_time(submit: Submit) -> None:
     assert estimate.queue_seconds(Generation.objects.none()) == 0.0
 
 
+def test_a_worker_that_has_the_model_takes_no_time_to_load_it(submit: Submit) -> None:
+    running, waiting = submit(), submit()
+    services.claim(running.pk)
+
+    assert estimate.eta_seconds(waiting) == pytest.approx(MARGIN * UNKNOWN * 2)
+
+
+def test_a_worker_that_has_none_takes_as_long_as_the_last_one_took(submit: Submit) -> None:
+    queue.note_loading(4.25)
+
+    assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * UNKNOWN + 4.2)
+
+
+def test_anothers_long_queue_is_ahead_only_as_far_as_its_turns_come_first(submit: Submit, person: Any) -> None:
+    dora = person("dora", credits=1000)
+    running, *_ = [submit() for _ in range(50)]
+    services.claim(running.pk)
+
+    hers = [submit(by=dora) for _ in range(2)]
+
+    # What runs, and then one of each in turn, as long as alice has not used more.
+    assert estimate.eta_seconds(hers[0]) == pytest.approx(MARGIN * UNKNOWN * (1 + 0 + 1))
+    assert estimate.eta_seconds(hers[1]) == pytest.approx(MARGIN * UNKNOWN * (1 + 1 + 1 + 1))
+
+
+def test_a_heavier_plan_comes_first_more_often(submit: Submit, person: Any) -> None:
+    dora = person("dora", credits=1000, plan=Plan.objects.create(name="large", queue_weight=3))
+    for _ in range(50):
+        submit(by=dora)
+
+    assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * UNKNOWN * (3 + 1) + LOADING)
+
+
+def test_how_often_it_held_is_known(submit: Submit) -> None:
+    for late in (False, False, True):
+        generation = submit()
+        succeed(generation, 1.0)
+        if late:
+            Generation.objects.filter(pk=generation.pk).update(expected_at=generation.created_at)
+
+    assert estimate.held(timedelta(hours=1)) == (2, 3)
+    assert estimate.held(timedelta(0)) == (0, 0)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_callers_get_their_estimate_while_redis_is_away(api: Api, alice: Person, no_redis: None) -> None:
     body: dict[str, Any] = {"key": alice.key, "prompt": "a cat", "width": 64, "height": 64}
@@ -71,5 +117,5 @@ def test_callers_get_their_estimate_while_redis_is_away(api: Api, alice: Person,
     reply = api.post("text2img", body)
     load = api.post("system_load", {"key": alice.key})
 
-    assert (reply.status_code, reply.json()["status"], reply.json()["eta"]) == (200, "processing", 13.0)
-    assert load.json() == {"queue_num": 1, "queue_time": 13, "status": "ok"}
+    assert (reply.status_code, reply.json()["status"], reply.json()["eta"]) == (200, "processing", 28.0)
+    assert load.json() == {"queue_num": 1, "queue_time": 28, "status": "ok"}

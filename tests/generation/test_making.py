@@ -41,7 +41,9 @@ class AtStep:
 
 
 def make(generation: Generation, engine: Any, stopping: threading.Event | None = None) -> Generation:
-    making.make(generation.pk, engine, stopping or threading.Event())
+    claim = services.claim(generation.pk)
+    if claim:
+        making.make(claim, engine, stopping or threading.Event())
     return row(generation)
 
 

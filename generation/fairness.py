@@ -1,0 +1,52 @@
+"""Says whose generation comes next, so that one account's thousand keep nobody waiting.
+
+The next one is of the account that used the workers least in the last minutes, by the weight of its plan. What an
+account used leaves the window again, so nobody waits forever: whoever got nothing for that long is first.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db.models import F, Max, Min, Q, QuerySet, Sum
+from django.utils import timezone
+
+from generation import pace
+from generation.models import Generation, Status
+
+WINDOW = timedelta(minutes=10)
+
+
+def to_make() -> list[int]:
+    """Return the next generation of every account that waits for a gpu worker, the one to make first in front."""
+    waiting = Generation.objects.filter(status=Status.QUEUED, inputs_ready=True)
+    return in_turn(waiting, used_seconds())
+
+
+def to_fetch() -> list[int]:
+    """Return the next generation of every account that waits for its links, the one to fetch first in front."""
+    now = timezone.now()
+    idle = Q(fetch_lease_until=None) | Q(fetch_lease_until__lte=now)
+    waiting = Generation.objects.filter(idle, status=Status.QUEUED, inputs_ready=False)
+    recent = Generation.objects.filter(fetch_lease_until__gt=now - WINDOW).order_by()
+    served = recent.values_list("account").annotate(at=Max("fetch_lease_until"))
+    return in_turn(waiting, {account: (at - now + WINDOW).total_seconds() for account, at in served})
+
+
+def in_turn(waiting: QuerySet[Generation], used: Mapping[int, float]) -> list[int]:
+    """Return each account's oldest, by what the account used for its weight, and then by age."""
+    accounts = waiting.order_by().values_list("account", "account__plan__queue_weight").annotate(first=Min("pk"))
+    turns = sorted((used.get(account, 0.0) / (weight or 1), first) for account, weight, first in accounts)
+    return [pk for _, pk in turns]
+
+
+def used_seconds() -> dict[int, float]:
+    """Return the seconds of gpu workers that each account used lately, and will have used when what runs is over."""
+    since = timezone.now() - WINDOW
+    over = Generation.objects.filter(finished_at__gt=since, started_at__isnull=False).order_by()
+    spent = over.values_list("account").annotate(time=Sum(F("finished_at") - F("started_at")))
+    used = {account: time.total_seconds() for account, time in spent}
+    running = Generation.objects.filter(status=Status.PROCESSING).order_by()
+    seconds_per_credit = pace.seconds_per_credit()
+    for account, credits in running.values_list("account").annotate(credits=Sum("held_credits")):
+        used[account] = used.get(account, 0.0) + credits * seconds_per_credit
+    return used
