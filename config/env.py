@@ -50,9 +50,9 @@ def words(name: str, default: str = "") -> list[str]:
     return text(name, default).replace(",", " ").split()
 
 
-def networks(name: str) -> list[str]:
+def networks(name: str, default: str = "") -> list[str]:
     """Return the variable as a list of networks in CIDR notation; a single address is a network of one."""
     try:
-        return [str(ip_network(word)) for word in words(name)]
+        return [str(ip_network(word)) for word in words(name, default)]
     except ValueError as error:
         raise BadSetting(f"{name} must be addresses or networks like 10.0.0.0/8: {error}") from None

@@ -51,6 +51,7 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = env.switch("SSL_REDIRECT", True)
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked from inside, without TLS
     SECURE_HSTS_SECONDS = 31536000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -82,8 +83,12 @@ INSTALLED_APPS = [
     "billing",
     "generation",
     "office",
+    "operations",
 ]
 MIDDLEWARE = [
+    "config.logs.RequestIds",
+    "operations.metrics.Requests",
+    "operations.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -324,11 +329,21 @@ if STRIPE == "fake":
 if STRIPE_API_BASE:  # buttons lead to its pay pages
     CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_API_BASE)
 
+# Operation
+METRICS_TOKEN = env.text("METRICS_TOKEN")  # of the Prometheus server: "Authorization: Bearer …"
+METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES", "" if PRODUCTION else "127.0.0.0/8 ::1/128")  # may ask without
+LOG_FORMAT = env.text("LOG_FORMAT", "json" if PRODUCTION else "line")
+if LOG_FORMAT not in ("json", "line"):
+    raise env.BadSetting(f"LOG_FORMAT must be json or line, not {LOG_FORMAT!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"stripe": {"level": "WARNING"}},  # it logs every call
+    "formatters": {
+        "line": {"()": "config.logs.Line", "format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "config.logs.Json"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    # These would bring handlers of their own, which know nothing of secrets.
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "rq.worker")},
 }

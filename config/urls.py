@@ -9,6 +9,7 @@ from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from billing.views.stripe_webhook import stripe_webhook
+from operations.metrics import metrics
 
 # Staff log in as everybody does: throttled, and with a second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -20,6 +21,7 @@ urlpatterns = [
     path("webhooks/", include("generation.webhooks.urls")),
     path("billing/", include("billing.urls")),
     path("stripe/webhook", stripe_webhook, name="stripe_webhook"),
+    path("metrics", metrics, name="metrics"),
     path("api/v3/", include("generation.v3.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.utils import timezone
 
+from config import logs
 from generation import images, services, storage
 from generation.engine import Engine, ImageRequest, ImageResult
 from generation.heart import Heart
@@ -83,6 +84,11 @@ class Lease:
 
 def make(generation: Generation, engine: Engine, stopping: threading.Event) -> None:
     """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
+    with logs.about(generation=generation.pk):
+        work_on(generation, engine, stopping)
+
+
+def work_on(generation: Generation, engine: Engine, stopping: threading.Event) -> None:
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:

@@ -4,6 +4,7 @@ A message is only a nudge: the database row is the truth, so a message that is l
 here is sent after the commit, and Redis being away is logged and mended by the clock's sweep.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from functools import cache, partial
@@ -12,7 +13,8 @@ import django_rq
 from django.conf import settings
 from django.db import transaction
 from redis import Redis, RedisError
-from rq import Queue, Worker
+from rq import Queue
+from rq.utils import as_text
 
 from generation.models import Generation
 
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 ENDED = "atelier:ended"  # channel: the id of each generation that reached a final state
 WEBHOOKS = "atelier:webhooks"  # list: notes that wake the senders
 MOST_NOTES = 64
+GPU_WORKERS = "atelier:gpu_workers"  # hash: worker → facts
+BEAT_SECONDS, SILENCE_SECONDS = 10, 35
 LOADING = "atelier:loading_seconds"
 UNKNOWN_LOADING_SECONDS = 15.0  # before any worker has loaded a model
 TIMEOUT_SECONDS = 5
@@ -85,12 +89,37 @@ def waiting_job_ids() -> set[str]:
     return {job_id for name in ("gpu", "fetch") for job_id in named(name).get_job_ids()}
 
 
-def gpu_workers_alive() -> int:
-    """Return how many gpu workers have loaded the model; none when Redis can't be asked."""
+def beat(worker: str, facts: dict[str, float]) -> None:
+    """Note that a gpu worker has loaded the model and lives, and facts about it."""
+    attempt(lambda: redis().hset(GPU_WORKERS, worker, json.dumps(facts | {"at": redis_time()})))
+
+
+def end_beating(worker: str) -> None:
+    """Note that a gpu worker is gone."""
+    attempt(lambda: redis().hdel(GPU_WORKERS, worker))
+
+
+def gpu_workers() -> dict[str, dict[str, float]]:
+    """Return the gpu workers that live, by name, with their facts; none when Redis can't be asked."""
     try:
-        return Worker.count(connection=redis(), queue=named("gpu"))
+        workers = {as_text(name): json.loads(facts) for name, facts in redis().hgetall(GPU_WORKERS).items()}
+        now = redis_time() if workers else 0.0
+        silent = [name for name, facts in workers.items() if facts["at"] < now - SILENCE_SECONDS]
+        if silent:
+            redis().hdel(GPU_WORKERS, *silent)
     except RedisError:
-        return 0
+        return {}
+    return {name: facts for name, facts in workers.items() if name not in silent}
+
+
+def gpu_workers_alive() -> int:
+    return len(gpu_workers())
+
+
+def redis_time() -> float:
+    """Return the time by Redis' clock, the same for all hosts."""
+    seconds, microseconds = redis().time()
+    return float(seconds) + microseconds / 1e6
 
 
 def note_loading(seconds: float) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.db import close_old_connections
 from redis import RedisError
@@ -49,6 +50,12 @@ def load_engine() -> Engine:
     )
 
 
+def engine_memory() -> dict[str, float]:
+    """Return how much of the accelerator's memory is in use, where there is one."""
+    used = engine.accelerator_bytes() if engine else None
+    return {} if used is None else {"gpu_bytes": used}
+
+
 class GpuWorker(SimpleWorker):
     """Loads the weights before its first job, and beats RQ's heart while a job runs, which SimpleWorker does not."""
 
@@ -60,7 +67,15 @@ class GpuWorker(SimpleWorker):
         engine = load_engine()
         queue.note_loading(time.monotonic() - begun)
         self.log.info("Worker %s: %s", self.name, engine.description())
-        return super().work(*args, **kwargs)
+        self.beat()
+        try:
+            with Heart(self.beat, queue.BEAT_SECONDS):
+                return super().work(*args, **kwargs)
+        finally:
+            queue.end_beating(self.name)
+
+    def beat(self) -> None:
+        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | engine_memory())
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):

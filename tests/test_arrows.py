@@ -103,6 +103,10 @@ def test_values_and_prices_need_no_database() -> None:
         } | {"generation"}
 
 
+def test_nothing_leans_on_operations() -> None:
+    assert importers({"operations"}, *APPS) == set()
+
+
 def test_stripe_has_one_door() -> None:
     assert importers({"stripe"}) <= {"billing.gateway"}
 

@@ -17,6 +17,15 @@ def release_cache(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def used_bytes(device: torch.device) -> int | None:
+    """Return how much of the device's own memory torch holds; None for a device that has none."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    return None
+
+
 def save_memory(unet: torch.nn.Module, vae: torch.nn.Module) -> None:
     """Compute attention in slices and images in tiles from now on: slower, in a fraction of the memory."""
     unet.set_attention_slice("auto")

@@ -70,6 +70,10 @@ class Engine:
             f"{checkpoint.device}, {str(checkpoint.dtype).removeprefix('torch.')}"
         )
 
+    def accelerator_bytes(self) -> int | None:
+        """Return how much of the accelerator's own memory is in use; None where there is none."""
+        return memory.used_bytes(self._checkpoint.device)
+
     def save_memory(self) -> None:
         """Slice attention and tile the VAE from now on."""
         memory.save_memory(self._checkpoint.unet, self._checkpoint.vae)

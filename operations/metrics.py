@@ -1,0 +1,149 @@
+"""What a Prometheus server reads: the state of the whole site from the database, and this process's own requests.
+
+Every web process tells the same about the site, so ask one, or take the maximum.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, F, Min, Sum
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from accounts.addresses import client_address, is_within
+from billing.models import Entry
+from generation import estimate, pace, queue
+from generation.models import LIVE, Attempt, Delivery, Generation, Host, Status
+
+LATELY = timedelta(hours=1)
+
+registry = CollectorRegistry()
+requests_total = Counter("atelier_requests", "Requests answered.", ["method", "view", "status"], registry=registry)
+request_seconds = Histogram(
+    "atelier_request_seconds", "Time inside Django, without the wait for an image.", ["view"], registry=registry
+)
+ProcessCollector(registry=registry)
+
+
+class Site:
+    """Reads the site's state from database and Redis, at the moment of the question."""
+
+    def collect(self) -> Iterator[Metric]:
+        now = timezone.now()
+        yield from generations(now - LATELY)
+        yield from money()
+        yield from webhooks(now - LATELY)
+        yield from workers()
+
+
+def generations(since: datetime) -> Iterator[Metric]:
+    states = CounterMetricFamily("atelier_generations", "Generations by their present state.", labels=["status"])
+    for status, count in Generation.objects.order_by().values_list("status").annotate(Count("pk")):
+        states.add_metric([status], count)
+    yield states
+    live = Generation.objects.filter(status__in=LIVE)
+    oldest = live.filter(status=Status.QUEUED).aggregate(at=Min("created_at"))["at"]
+    age_seconds = (timezone.now() - oldest).total_seconds() if oldest else 0.0
+    yield gauge("atelier_queue_length", "Generations that wait.", live.filter(status=Status.QUEUED).count())
+    yield gauge("atelier_queue_age_seconds", "How long the oldest of them has waited.", age_seconds)
+    yield gauge(
+        "atelier_queue_seconds", "How long all of them will take, as callers are told.", estimate.queue_seconds(live)
+    )
+    yield gauge(
+        "atelier_seconds_per_credit", "Computing time, 90th percentile of the last 50.", pace.seconds_per_credit()
+    )
+    kept, promised = estimate.held(LATELY)
+    yield gauge(
+        "atelier_eta_kept_ratio", "Share of the last hour's estimates that held.", kept / promised if promised else 1
+    )
+    over = Generation.objects.filter(status=Status.SUCCESS, finished_at__gt=since)
+    phases = GaugeMetricFamily("atelier_phase_seconds", "Mean of the last hour's successes.", labels=["phase"])
+    times = over.aggregate(
+        wait=Sum(F("started_at") - F("created_at")), compute=Sum(F("finished_at") - F("started_at")), count=Count("pk")
+    )
+    for phase in ("wait", "compute"):
+        phases.add_metric([phase], times[phase].total_seconds() / times["count"] if times[phase] else 0.0)
+    yield phases
+
+
+def money() -> Iterator[Metric]:
+    credits = CounterMetricFamily("atelier_credits", "Credits that moved, by kind of entry.", labels=["kind"])
+    for kind, moved, held in Entry.objects.order_by().values_list("kind").annotate(Sum("credits"), Sum("held_credits")):
+        credits.add_metric([kind], max(abs(moved or 0), abs(held or 0)))
+    yield credits
+
+
+def webhooks(since: datetime) -> Iterator[Metric]:
+    pending = Delivery.objects.filter(state=Delivery.State.PENDING)
+    due = pending.filter(due_at__lte=timezone.now()).aggregate(at=Min("due_at"))["at"]
+    yield gauge("atelier_webhooks_pending", "Deliveries that are still to be made.", pending.count())
+    yield gauge(
+        "atelier_webhooks_late_seconds",
+        "How long the oldest that is due has waited.",
+        (timezone.now() - due).total_seconds() if due else 0.0,
+    )
+    yield gauge(
+        "atelier_webhook_hosts_open", "Hosts that are left alone.", Host.objects.exclude(open_until=None).count()
+    )
+    attempts = GaugeMetricFamily("atelier_webhook_attempts", "Attempts of the last hour.", labels=["status"])
+    lately = Attempt.objects.filter(began_at__gt=since).order_by()
+    for status, count in lately.values_list("status").annotate(Count("pk")):
+        attempts.add_metric([str(status or "none")], count)
+    yield attempts
+
+
+def workers() -> Iterator[Metric]:
+    alive = queue.gpu_workers()
+    yield gauge("atelier_gpu_workers", "Workers that have loaded the model.", len(alive))
+    for name, words in (("rss_bytes", "Memory."), ("gpu_bytes", "Memory of the accelerator in use.")):
+        family = GaugeMetricFamily(f"atelier_gpu_worker_{name}", words, labels=["worker"])
+        for worker, facts in alive.items():
+            if name in facts:
+                family.add_metric([worker], facts[name])
+        yield family
+
+
+def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, words, value=value)
+
+
+registry.register(Site())
+
+
+class Requests:
+    """Middleware that counts and times requests, by the name of their view: addresses would be without number."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        begun = time.monotonic()
+        response = self.get_response(request)
+        match = request.resolver_match
+        view = match.view_name or match._func_path if match else "none"
+        method = request.method if request.method in {"GET", "POST", "HEAD", "OPTIONS"} else "other"
+        requests_total.labels(method, view, str(response.status_code)).inc()
+        request_seconds.labels(view).observe(time.monotonic() - begun)
+        return response
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer to those who may ask, by METRICS_TOKEN or from METRICS_ADDRESSES; to all others there is nothing here."""
+    if not may_ask(request):
+        raise Http404
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def may_ask(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    known = settings.METRICS_TOKEN.encode()
+    if known and scheme.lower() == "bearer" and secrets.compare_digest(token.strip().encode(), known):
+        return True
+    address = client_address(request)
+    return address is not None and is_within(address, settings.METRICS_ADDRESSES)

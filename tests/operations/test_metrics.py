@@ -1,0 +1,94 @@
+"""GET /metrics"""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from generation import queue, services
+from generation.params import Inputs
+from tests.conftest import Api, Person
+from tests.generation.conftest import small
+from tests.v3 import bodies
+
+
+def read(client: Client, **headers: str) -> dict[tuple[str, ...], float]:
+    """Return every sample by its name and the values of its labels."""
+    text = client.get("/metrics", headers=headers).content.decode()
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+
+def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person) -> None:
+    submitted = [
+        services.submit(alice.user, small(), Inputs(), webhook_url="https://example.org/", api_key=alice.api_key)
+        for _ in range(4)
+    ]
+    claim = services.claim(submitted[0].pk)
+    assert claim
+    services.succeed(claim, [False], 1.5, "tiny", "", "")
+    services.cancel(submitted[1].pk)
+    services.claim(submitted[2].pk)
+    queue.beat("one", {"rss_bytes": 5, "gpu_bytes": 7})
+
+    told = read(client)
+
+    assert told["atelier_generations_total", "success"] == 1
+    assert told["atelier_generations_total", "canceled"] == 1
+    assert told["atelier_queue_length",] == 1
+    assert told["atelier_queue_age_seconds",] > 0
+    assert told["atelier_seconds_per_credit",] == 1.5
+    assert told["atelier_eta_kept_ratio",] == 1
+    assert told["atelier_credits_total", "capture"] == 1
+    assert told["atelier_credits_total", "hold"] == 4
+    assert told["atelier_webhooks_pending",] == 2
+    assert told["atelier_gpu_workers",] == 1
+    assert told["atelier_gpu_worker_gpu_bytes", "one"] == 7
+    assert told["atelier_phase_seconds", "compute"] > 0
+
+
+def test_an_empty_site_has_metrics_too(db: None, client: Client) -> None:
+    assert read(client)["atelier_queue_length",] == 0
+
+
+def test_requests_are_counted_by_view_and_not_by_address(api: Api, alice: Person) -> None:
+    before = read(api.client)
+    for pk in range(3):
+        api.post(f"fetch/{pk}", {"key": alice.key})
+    api.post("text2img", bodies.text2img(alice.key))
+
+    after = read(api.client)
+
+    grown = {name: value - before.get(name, 0) for name, value in after.items() if name[0] == "atelier_requests_total"}
+    assert {name[3]: value for name, value in grown.items() if name[1] == "POST" and value} == {
+        "generation.v3.views.FetchByPathView": 3,
+        "generation.v3.views.Text2ImgView": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "status"),
+    [
+        ("127.0.0.1", "", 200),
+        ("203.0.113.9", "", 404),
+        ("203.0.113.9", "Bearer right", 200),
+        ("203.0.113.9", "bearer right", 200),
+        ("203.0.113.9", "Bearer wrong", 404),
+        ("203.0.113.9", "Bearer ", 404),
+        ("203.0.113.9", "right", 404),
+    ],
+)
+def test_only_those_who_may_ask_are_answered(
+    db: None, client: Client, settings: Any, address: str, token: str, status: int
+) -> None:
+    settings.METRICS_TOKEN = "right"
+    settings.METRICS_ADDRESSES = ["127.0.0.0/8"]
+
+    assert client.get("/metrics", headers={"Authorization": token}, REMOTE_ADDR=address).status_code == status
+
+
+def test_without_a_token_none_is_right(db: None, client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN, settings.METRICS_ADDRESSES = "", []
+
+    assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
