@@ -23,6 +23,9 @@ ARGUMENTS: dict[tuple[str, str], Callable[[Belongings], Any]] = {
     ("history/", "pk"): lambda alice: alice.generation.pk,
     ("keys/", "pk"): lambda alice: alice.person.api_key.pk,
     ("media/", "name"): lambda alice: alice.generation.image_name(0),
+    ("webhooks/", "pk"): lambda alice: alice.endpoint.pk,
+    ("webhooks/deliveries/", "pk"): lambda alice: alice.delivery.pk,
+    ("webhooks/silenced/", "pk"): lambda alice: alice.silenced.pk,
 }
 
 

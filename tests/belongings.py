@@ -15,7 +15,7 @@ from generation import services, storage
 from generation.models import Generation
 from generation.params import Inputs, Params
 from generation.webhooks import listening
-from generation.webhooks.models import Delivery, Endpoint
+from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
 from tests.conftest import Person
 
 SAMPLES = Path(__file__).parents[1] / "static" / "samples"
@@ -31,6 +31,7 @@ class Belongings:
     queued: Generation
     endpoint: Endpoint
     delivery: Delivery  # to the endpoint
+    silenced: SilencedUrl
     purchase: Purchase  # a pack, paid
     subscription: Subscription
 
@@ -57,6 +58,7 @@ def furnish(person: Person) -> Belongings:
         queued=submit(person, Params("text2img", "a house in the snow", seed=9)),
         endpoint=endpoint,
         delivery=Delivery.objects.get(generation=generation, endpoint=endpoint),
+        silenced=SilencedUrl.objects.create(api_key=person.api_key, url="https://example.org/gone"),
         purchase=buy(person),
         subscription=subscribe(person),
     )

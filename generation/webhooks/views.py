@@ -109,7 +109,8 @@ def delivery(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def resend(request: HttpRequest, pk: int) -> HttpResponse:
     """Send again one delivery that failed."""
-    if listening.resend(own_deliveries(request).filter(pk=pk)):
+    failed = get_object_or_404(own_deliveries(request), pk=pk)
+    if listening.resend(Delivery.objects.filter(pk=failed.pk)):
         messages.success(request, "It is sent again.")
     return redirect("webhook_delivery", pk=pk)
 
