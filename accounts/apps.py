@@ -6,3 +6,6 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         import accounts.audit  # noqa: F401  (connects its receiver)
+        from accounts import personal
+
+        personal.register()

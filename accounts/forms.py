@@ -1,7 +1,9 @@
 """The forms about keys and about one's own account."""
 
+import zoneinfo
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -111,6 +113,46 @@ class RotationForm(forms.Form):
         coerce=GRACE.__getitem__,
         widget=forms.RadioSelect,
     )
+
+
+class PreferencesForm(forms.ModelForm):
+    """What an account prefers."""
+
+    time_zone = forms.ChoiceField(
+        label="Time zone",
+        help_text="Your days and months begin at its midnight: limits by day and by month, and the caps of keys.",
+    )
+
+    class Meta:
+        model = User
+        fields = ("time_zone",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["time_zone"].choices = [(name, name.replace("_", " ")) for name in time_zones()]  # type: ignore[attr-defined]
+
+
+class ClosingForm(forms.Form):
+    """Makes sure that somebody means to close this very account."""
+
+    email = forms.EmailField(label="Your e-mail address, to be sure", widget=forms.EmailInput({"autocomplete": "off"}))
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"]
+        if email.lower() != self.user.email:
+            raise ValidationError("This is not the address of your account.")
+        return email
+
+
+@cache
+def time_zones() -> list[str]:
+    """Return the names of places, and UTC; without the old names of whole countries and of offsets."""
+    regions = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+    return ["UTC", *sorted(name for name in zoneinfo.available_timezones() if name.split("/")[0] in regions)]
 
 
 def end_of(user: User, day: date) -> datetime:

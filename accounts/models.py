@@ -100,6 +100,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     joined_at = models.DateTimeField(default=timezone.now)
     suspended_at = models.DateTimeField(null=True, blank=True)  # until staff lift it: begins nothing, loses nothing
     suspension_reason = models.CharField(max_length=200, blank=True)  # shown to the account
+    closed_at = models.DateTimeField(null=True, blank=True)  # by its owner: nobody can log in, nothing can be asked
+    erased_at = models.DateTimeField(null=True, blank=True)  # every app has let go of what it held
 
     objects: ClassVar[Users] = Users()
 
@@ -114,6 +116,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 | Q(suspended_at__isnull=False) & ~Q(suspension_reason=""),
                 name="suspended_with_a_reason",
             ),
+            models.CheckConstraint(condition=Q(closed_at=None) | Q(is_active=False), name="closed_is_not_active"),
         ]
 
     def __str__(self) -> str:
@@ -270,3 +273,50 @@ class KeySpending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.api_key}: {self.count} credits in {self.period}"
+
+
+class Export(models.Model):
+    """Everything that the site holds of an account, packed for its owner; written only by accounts/exports.py."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        READY = "ready"
+        FAILED = "failed"
+
+    LIVE = (State.WAITING, State.RUNNING)
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="exports")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    attempt = models.PositiveSmallIntegerField(default=0)  # a worker writes only under the number it claimed
+    done = models.PositiveIntegerField(default=0)  # rows
+    total = models.PositiveIntegerField(default=0)
+    parts = models.JSONField(default=list)  # zip files: {"name": in the private storage, "bytes": …}
+    created_at = models.DateTimeField(default=timezone.now)
+    touched_at = models.DateTimeField(default=timezone.now)  # by the worker, or when one was last asked
+    finished_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)  # removed then
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(state__in=["waiting", "running"]), name="one_export_at_a_time"
+            ),
+            # The workers have more urgent things to do than to pack for two people at once.
+            models.UniqueConstraint(fields=["state"], condition=Q(state="running"), name="one_export_runs"),
+            models.CheckConstraint(
+                condition=~Q(state="ready") | Q(expires_at__isnull=False, finished_at__isnull=False),
+                name="ready_export_expires",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"export {self.pk} of {self.user_id}: {self.state}"
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in self.LIVE
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.state == self.State.READY and self.expires_at and self.expires_at > timezone.now())

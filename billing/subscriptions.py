@@ -135,6 +135,16 @@ def give_up(subscription: Subscription) -> None:
         abandon(subscription)
 
 
+def end_all(user: User) -> None:
+    """End everything that the account is subscribed to, or is about to; repeating it is safe. Asks Stripe."""
+    for subscription in Subscription.objects.filter(user=user).select_related("offer__plan", "user"):
+        if subscription.status == Subscription.Status.STARTING:
+            give_up(subscription)
+        if subscription.status in Subscription.LIVE:
+            gateway.end_subscription(subscription.stripe_id)
+            read_again(subscription)
+
+
 def abandon(subscription: Subscription) -> None:
     mine = Subscription.objects.filter(pk=subscription.pk, status=Subscription.Status.STARTING)
     mine.filter(revision=subscription.revision).update(status=Subscription.Status.ABANDONED, revision=F("revision") + 1)

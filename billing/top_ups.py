@@ -41,6 +41,11 @@ def turn_off(user: User) -> None:
     TopUp.objects.filter(user=user).update(is_on=False, changed_at=timezone.now())
 
 
+def forget(user: User) -> None:
+    """Forget the account's card and wishes."""
+    TopUp.objects.filter(user=user).delete()
+
+
 @receiver(ledger.lowered, sender=Wallet)
 def on_lowered(user_id: int, **_: Any) -> None:
     ring_if_wanted(user_id)

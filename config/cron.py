@@ -8,6 +8,7 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job
 
+from accounts import jobs as accounts
 from billing import jobs as billing
 from generation.jobs import sweep
 
@@ -35,5 +36,6 @@ rq.cron.register(
     failure_ttl=3600,
 )
 
+rq.cron.register(accounts.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)

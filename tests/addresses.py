@@ -12,6 +12,8 @@ from tests.belongings import Belongings
 
 # (beginning of the address, name of its argument) → the value, from what alice owns; the longest beginning counts.
 ARGUMENTS: dict[tuple[str, str], Callable[[Belongings], Any]] = {
+    ("account/data/export/", "number"): lambda alice: 1,
+    ("account/data/export/", "pk"): lambda alice: alice.export.pk,
     ("account/password/reset/key/", "uidb36"): lambda alice: "1",
     ("account/password/reset/key/", "key"): lambda alice: "set-password",
     ("admin/", ""): lambda alice: "1",  # every argument: only staff come as far as looking at it

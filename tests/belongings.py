@@ -8,7 +8,8 @@ from pathlib import Path
 from django.utils import timezone
 from PIL import Image
 
-from accounts.models import Plan
+from accounts import exports
+from accounts.models import Export, Plan
 from billing import ledger
 from billing.models import Offer, Pack, Purchase, Subscription
 from generation import services, storage
@@ -34,6 +35,7 @@ class Belongings:
     silenced: SilencedUrl
     purchase: Purchase  # a pack, paid
     subscription: Subscription
+    export: Export  # ready
 
 
 def furnish(person: Person) -> Belongings:
@@ -61,6 +63,7 @@ def furnish(person: Person) -> Belongings:
         silenced=SilencedUrl.objects.create(api_key=person.api_key, url="https://example.org/gone"),
         purchase=buy(person),
         subscription=subscribe(person),
+        export=packed(person),
     )
 
 
@@ -99,6 +102,14 @@ def subscribe(person: Person) -> Subscription:
         stripe_id="sub_pretend",
         current_period_end=timezone.now() + timedelta(days=20),
     )
+
+
+def packed(person: Person) -> Export:
+    """Return an export that is ready."""
+    export = exports.request(person.user)
+    exports.run(export.pk)
+    export.refresh_from_db()
+    return export
 
 
 def picture(name: str) -> bytes:

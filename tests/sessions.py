@@ -13,7 +13,9 @@ def logged_in(user: User) -> Client:
     client = Client(raise_request_exception=False)
     client.force_login(user, "django.contrib.auth.backends.ModelBackend")
     session = client.session
-    session["account_authentication_methods"] = [{"method": "password", "at": time.time(), "email": user.email}]
+    shown = {"method": "password", "at": time.time(), "email": user.email, "reauthenticated": True}
+    session["account_authentication_methods"] = [shown]
+    session["account_authentication_methods_user"] = str(user.pk)
     session.save()
     return client
 

@@ -74,7 +74,7 @@ def test_generation_takes_only_the_ledger_of_billing() -> None:
 
 
 def test_generation_takes_only_these_doors_of_accounts() -> None:
-    names = ("models", "addresses", "audit", "authentication", "quotas", "read_only")
+    names = ("models", "addresses", "audit", "authentication", "holdings", "quotas", "read_only")
     doors = {f"accounts.{name}" for name in names}
     taken = {name for _, name in found("generation", {"accounts"})}
 

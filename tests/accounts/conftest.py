@@ -6,15 +6,10 @@ import pytest
 from django.test import Client
 
 from tests.conftest import Person
+from tests.sessions import logged_in
 
 
 @pytest.fixture
 def browser() -> Callable[[Person], Client]:
-    """Return a function that gives a person who is logged in."""
-
-    def login(person: Person) -> Client:
-        client = Client()
-        client.force_login(person.user, "django.contrib.auth.backends.ModelBackend")
-        return client
-
-    return login
+    """Return a function that gives the browser of a person who is logged in."""
+    return lambda person: logged_in(person.user)

@@ -1,0 +1,155 @@
+"""Packs everything that the site holds of an account; the only module that writes Export."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts import packing, queue
+from accounts.holdings import File, Holding, holdings
+from accounts.models import Export, User
+from accounts.packing import Parcel
+
+logger = logging.getLogger(__name__)
+
+LIFE = timedelta(days=7)  # of a finished export
+PATIENCE = timedelta(minutes=2)  # without a word from its worker, an export is begun again
+MOST_ATTEMPTS = 3
+ROWS_BETWEEN_WORDS = 50
+
+
+class ClaimLost(Exception):
+    """Another worker has taken the export over, or it was deleted."""
+
+
+def request(user: User) -> Export:
+    """Return the export that is being made for the account, begun now if there is none."""
+    try:
+        with transaction.atomic():
+            export = Export.objects.create(user=user)
+            queue.ring("export", export.pk)
+    except IntegrityError:
+        export = user.exports.get(state__in=Export.LIVE)
+    return export
+
+
+def run(pk: int) -> None:
+    """Make an export that waits; when another one runs, it goes on waiting."""
+    export = claim(pk)
+    if export is None:
+        return
+    mine = Export.objects.filter(pk=pk, attempt=export.attempt, state=Export.State.RUNNING)
+    try:
+        with Parcel() as parcel:
+            pack(export, parcel)
+    except ClaimLost:
+        logger.warning("%s was taken over.", export)
+        return
+    except Exception:  # the edge of the job: the owner sees that it failed, the log says why
+        logger.exception("%s failed.", export)
+        mine.update(state=Export.State.FAILED, finished_at=timezone.now())
+    else:
+        now = timezone.now()
+        ready = {"state": Export.State.READY, "parts": parcel.parts, "finished_at": now, "expires_at": now + LIFE}
+        if not mine.update(done=F("total"), **ready):
+            packing.remove(parcel.parts)
+    ring_next()
+
+
+def claim(pk: int) -> Export | None:
+    waiting = Export.objects.filter(pk=pk, state=Export.State.WAITING)
+    try:
+        with transaction.atomic():
+            won = waiting.update(
+                state=Export.State.RUNNING, attempt=F("attempt") + 1, done=0, touched_at=timezone.now()
+            )
+    except IntegrityError:  # one runs at a time
+        return None
+    return Export.objects.select_related("user").get(pk=pk) if won else None
+
+
+def pack(export: Export, parcel: Parcel) -> None:
+    """Put every holding's rows and then its files into the parcel.
+
+    Raises:
+        ClaimLost
+    """
+    user, progress = export.user, Progress(export)
+    progress.expect(sum(h.rows(user).count() * (2 if h.files else 1) for h in holdings))
+    for holding in holdings:
+        parcel.add_lines(f"{holding.name}.jsonl", lines(holding, user, progress))
+        for file in files(holding, user, progress):
+            try:
+                data = file.read()
+            except Exception:  # each storage library has errors of its own
+                logger.exception("%s can't be read for %s.", file.name, export)
+                continue
+            parcel.add(file.name, data)
+
+
+def lines(holding: Holding, user: User, progress: "Progress") -> Iterator[dict[str, Any]]:
+    for row in holding.rows(user).order_by("pk").iterator(chunk_size=500):
+        yield holding.row(row)
+        progress.step()
+
+
+def files(holding: Holding, user: User, progress: "Progress") -> Iterator[File]:
+    if holding.files:
+        for row in holding.rows(user).order_by("pk").iterator(chunk_size=500):
+            yield from holding.files(row)
+            progress.step()
+
+
+class Progress:
+    """Writes down how far an export is, and notices when the claim on it is lost."""
+
+    def __init__(self, export: Export) -> None:
+        self.mine = Export.objects.filter(pk=export.pk, attempt=export.attempt, state=Export.State.RUNNING)
+        self.done = 0
+
+    def expect(self, total: int) -> None:
+        self.write(total=total)
+
+    def step(self) -> None:
+        self.done += 1
+        if self.done % ROWS_BETWEEN_WORDS == 0:
+            self.write(done=self.done)
+
+    def write(self, **changes: Any) -> None:
+        if not self.mine.update(touched_at=timezone.now(), **changes):
+            raise ClaimLost
+
+
+def ring_next() -> None:
+    waiting = Export.objects.filter(state=Export.State.WAITING).order_by("created_at").first()
+    if waiting:
+        queue.ring("export", waiting.pk)
+
+
+def due() -> list[int]:
+    """Return the exports that no worker knows of, those of silent workers among them."""
+    silent = Export.objects.filter(touched_at__lt=timezone.now() - PATIENCE)
+    abandoned = silent.filter(state=Export.State.RUNNING)
+    abandoned.filter(attempt__gte=MOST_ATTEMPTS).update(state=Export.State.FAILED, finished_at=timezone.now())
+    abandoned.update(state=Export.State.WAITING)
+    pks = list(silent.filter(state=Export.State.WAITING).order_by("created_at").values_list("pk", flat=True)[:10])
+    Export.objects.filter(pk__in=pks).update(touched_at=timezone.now())
+    return pks
+
+
+def forget() -> None:
+    """Remove the exports whose time is over, or that failed long ago."""
+    now = timezone.now()
+    over = Q(expires_at__lte=now) | Q(state=Export.State.FAILED, finished_at__lte=now - LIFE)
+    delete(Export.objects.filter(over))
+
+
+def delete(exports: Any) -> None:
+    """Remove exports and their files; what runs notices by itself."""
+    for export in exports:
+        packing.remove(export.parts)
+        export.delete()

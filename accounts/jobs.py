@@ -1,0 +1,22 @@
+"""What io workers are asked to do for accounts: each job can be done twice without harm."""
+
+from accounts import closing, exports, queue
+
+
+def export(pk: int) -> None:
+    """Pack what an account holds."""
+    exports.run(pk)
+
+
+def erase(pk: int) -> None:
+    """Let go of what a closed account held."""
+    closing.erase(pk)
+
+
+def sweep() -> None:
+    """Begin again what a lost message or a dead worker left behind, and remove what is over (called by the clock)."""
+    exports.forget()
+    for pk in exports.due():
+        queue.enqueue("export", pk)
+    for pk in closing.due():
+        queue.enqueue("erase", pk)

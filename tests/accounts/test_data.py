@@ -1,0 +1,348 @@
+"""Everything that is held of an account: taken along (/account/data/), and erased (/account/close/)."""
+
+import io
+import json
+import logging
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage, storages
+from django.db import IntegrityError, transaction
+from django.test import Client
+from django.utils import timezone
+
+from accounts import closing, exports, jobs, packing
+from accounts.authentication import InvalidKey, authenticate
+from accounts.models import Export, User
+from billing import ledger
+from billing.models import Entry, TopUp, Wallet
+from generation import services, storage
+from generation.models import Generation
+from generation.params import Inputs, Params
+from generation.webhooks.models import Endpoint, Event
+from tests.belongings import Belongings, furnish, picture
+from tests.conftest import Person
+from tests.sessions import logged_in
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def owned(alice: Person) -> Belongings:
+    return furnish(alice)
+
+
+def kept_files() -> set[str]:
+    """Return what is in both storages."""
+    root = Path(storages["inputs"].location).parent
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def download(client: Client, export: Export, number: int = 1) -> Any:
+    return client.get(f"/account/data/export/{export.pk}/{number}/")
+
+
+def unpack(reply: Any) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(b"".join(reply.streaming_content))) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+# Taking everything along
+
+
+def test_everything_that_is_held_is_in_the_file(owned: Belongings) -> None:
+    files = unpack(download(logged_in(owned.person.user), owned.export))
+    rows = {name: [json.loads(line) for line in data.splitlines()] for name, data in files.items() if "jsonl" in name}
+
+    pk = owned.generation.pk
+    assert files[f"images/{pk}-1.png"] == picture("cat.jpg")
+    assert files[f"images/{pk}-2.png"] == picture("flower.jpg")
+    assert files[f"inputs/{pk}-start"] == picture("cat.jpg")
+    assert rows["generations.jsonl"][0]["params"]["prompt"] == "a cat sitting on a bench"
+    assert len(rows["generations.jsonl"]) == 3
+    assert rows["account.jsonl"][0]["email"] == "alice@example.org"
+    assert sum(row["credits"] for row in rows["entries.jsonl"]) == rows["wallet.jsonl"][0]["balance"]
+    assert [row["name"] for row in rows["keys.jsonl"]] == ["test"]
+    assert rows["webhook_endpoints.jsonl"][0]["url"] == "https://example.org/events"
+
+
+def test_no_secret_is_in_the_file(owned: Belongings) -> None:
+    user = User.objects.get(pk=owned.person.user.pk)
+    everything = b"".join(unpack(download(logged_in(user), owned.export)).values())
+
+    secrets = (user.password, user.webhook_secret, owned.person.api_key.digest, owned.person.key)
+    assert [secret for secret in secrets if secret.encode() in everything] == []
+
+
+def test_nothing_of_anybody_else_is_in_the_file(owned: Belongings, bob: Person) -> None:
+    export = exports.request(bob.user)
+    exports.run(export.pk)
+
+    files = unpack(download(logged_in(bob.user), export))
+
+    assert not [name for name in files if name.startswith(("images/", "inputs/"))]
+    assert b"alice" not in b"".join(files.values())
+
+
+def test_the_page_follows_an_export_from_the_click_to_the_file(bob: Person) -> None:
+    client = logged_in(bob.user)
+
+    before = client.get("/account/data/").content.decode()
+    clicked = client.post("/account/data/export/", headers=HTMX).content.decode()
+    export = bob.user.exports.get()
+    jobs.export(export.pk)
+    after = client.get(f"/account/data/export/{export.pk}/", headers=HTMX).content.decode()
+
+    assert "Pack everything" in before
+    assert f'hx-get="/account/data/export/{export.pk}/"' in clicked
+    assert "Waiting for its turn" in clicked
+    assert f'href="/account/data/export/{export.pk}/1/"' in after
+    assert "hx-trigger" not in after
+
+
+def test_it_works_without_scripts(bob: Person) -> None:
+    client = logged_in(bob.user)
+
+    assert client.post("/account/data/export/")["Location"] == "/account/data/"
+    assert "Waiting for its turn" in client.get("/account/data/").content.decode()
+
+
+def test_two_clicks_make_one_export(bob: Person) -> None:
+    assert exports.request(bob.user) == exports.request(bob.user)
+    assert Export.objects.count() == 1
+
+
+def test_the_database_lets_one_export_run_and_an_account_have_one(alice: Person, bob: Person) -> None:
+    running, waiting = exports.request(alice.user), exports.request(bob.user)
+    Export.objects.filter(pk=running.pk).update(state="running")
+
+    exports.run(waiting.pk)
+
+    assert Export.objects.get(pk=waiting.pk).state == "waiting"
+    for state in ("waiting", "running"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Export.objects.create(user=bob.user, state=state)
+
+
+def test_large_holdings_come_in_parts(owned: Belongings, monkeypatch: Any) -> None:
+    monkeypatch.setattr(packing, "PART_BYTES", 1000)
+    export = exports.request(owned.person.user)
+
+    exports.run(export.pk)
+
+    export.refresh_from_db()
+    client = logged_in(owned.person.user)
+    names = [name for k in range(len(export.parts)) for name in unpack(download(client, export, k + 1))]
+    assert len(export.parts) > 2
+    assert len(names) == len(set(names))
+    assert f"images/{owned.generation.pk}-1.png" in names
+    assert download(client, export, len(export.parts) + 1).status_code == 404
+
+
+def test_a_file_that_is_gone_does_not_spoil_the_rest(owned: Belongings, caplog: Any) -> None:
+    default_storage.delete(owned.generation.image_name(0))
+    export = exports.request(owned.person.user)
+
+    exports.run(export.pk)
+
+    names = set(unpack(download(logged_in(owned.person.user), Export.objects.get(pk=export.pk))))
+    assert f"images/{owned.generation.pk}-2.png" in names
+    assert f"images/{owned.generation.pk}-1.png" not in names
+
+
+def test_a_failure_is_shown_and_leaves_no_file(bob: Person, monkeypatch: Any, caplog: Any) -> None:
+    export = exports.request(bob.user)
+    monkeypatch.setattr(packing.Parcel, "add_lines", lambda *args: 1 / 0)
+    with caplog.at_level(logging.CRITICAL):
+        exports.run(export.pk)
+
+    assert Export.objects.get().state == "failed"
+    assert not [name for name in kept_files() if "exports/" in name]
+    assert "The last export failed" in logged_in(bob.user).get("/account/data/").content.decode()
+
+
+def test_a_worker_that_went_silent_is_replaced_and_can_write_nothing(bob: Person, monkeypatch: Any) -> None:
+    export = exports.request(bob.user)
+    slow = exports.claim(export.pk)
+    assert slow
+    Export.objects.update(touched_at=timezone.now() - exports.PATIENCE - timedelta(seconds=1))
+
+    assert exports.due() == [export.pk]
+    assert exports.due() == []  # it was asked for just now
+    with pytest.raises(exports.ClaimLost), packing.Parcel() as parcel:
+        exports.pack(slow, parcel)
+    exports.run(export.pk)
+
+    assert Export.objects.get().state == "ready"
+    assert len([name for name in kept_files() if "exports/" in name]) == 1
+
+
+def test_an_export_is_given_up_after_three_silences(bob: Person) -> None:
+    export = exports.request(bob.user)
+    Export.objects.update(state="running", attempt=3, touched_at=timezone.now() - timedelta(hours=1))
+
+    assert exports.due() == []
+    assert Export.objects.get(pk=export.pk).state == "failed"
+
+
+def test_a_file_is_removed_after_a_week(owned: Belongings) -> None:
+    client = logged_in(owned.person.user)
+    Export.objects.update(expires_at=timezone.now())
+
+    gone = download(client, owned.export).status_code
+    jobs.sweep()
+
+    assert gone == 404
+    assert not Export.objects.exists()
+    assert not [name for name in kept_files() if "exports/" in name]
+
+
+def test_a_file_is_its_owners_and_asks_for_the_password(owned: Belongings, bob: Person) -> None:
+    stolen = Client()
+    stolen.force_login(owned.person.user, "django.contrib.auth.backends.ModelBackend")
+
+    assert download(logged_in(bob.user), owned.export).status_code == 404
+    assert download(Client(), owned.export)["Location"].startswith("/account/login/")
+    assert download(stolen, owned.export)["Location"].startswith("/account/reauthenticate/")
+
+
+# Closing the account
+
+
+@pytest.fixture
+def _settled(owned: Belongings) -> None:
+    """Every generation that is over has been over for a while."""
+    Generation.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(hours=1))
+
+
+def test_the_page_says_what_becomes_of_everything(owned: Belongings) -> None:
+    page = logged_in(owned.person.user).get("/account/close/").content.decode()
+
+    for words in ("every API key is refused", "Every image", "Your plan ends now", "credits</strong> left"):
+        assert words in page
+
+
+@pytest.mark.parametrize("email", ["", "bob@example.org", "alice"])
+def test_it_is_closed_for_nobody_who_does_not_mean_it(owned: Belongings, email: str) -> None:
+    reply = logged_in(owned.person.user).post("/account/close/", {"email": email})
+
+    assert reply.context["form"].errors["email"]
+    assert User.objects.get(pk=owned.person.user.pk).is_active
+    assert authenticate(owned.person.key)
+
+
+def test_closing_asks_for_the_password(owned: Belongings) -> None:
+    stolen = Client()
+    stolen.force_login(owned.person.user, "django.contrib.auth.backends.ModelBackend")
+
+    reply = stolen.post("/account/close/", {"email": "alice@example.org"})
+
+    assert reply["Location"].startswith("/account/reauthenticate/")
+    assert User.objects.get(pk=owned.person.user.pk).is_active
+
+
+def test_staff_are_not_closed_by_themselves(charlie: Person) -> None:
+    logged_in(charlie.user).post("/account/close/", {"email": charlie.user.email})
+
+    assert User.objects.get(pk=charlie.user.pk).is_active
+
+
+def test_the_door_is_shut_at_once(owned: Belongings, client: Client) -> None:
+    other = logged_in(owned.person.user)
+    reply = logged_in(owned.person.user).post("/account/close/", {"email": "Alice@example.org"})
+
+    user = User.objects.get(pk=owned.person.user.pk)
+    assert "Your account is closed" in reply.content.decode()
+    assert other.get("/keys/").status_code == 302
+    client.post("/account/login/", {"login": "alice@example.org", "password": "correct horse"})
+    assert client.get("/keys/").status_code == 302
+    with pytest.raises(InvalidKey):
+        authenticate(owned.person.key)
+    assert (user.is_active, user.has_usable_password()) == (False, False)
+    assert "alice" not in user.email
+
+
+def test_the_address_may_sign_up_again(owned: Belongings) -> None:
+    closing.close(owned.person.user)
+
+    again = User.objects.create_user("alice@example.org")
+
+    assert again.pk != owned.person.user.pk
+
+
+@pytest.mark.usefixtures("_settled")
+def test_images_and_words_are_erased_and_the_ledger_stays(owned: Belongings, bob: Person) -> None:
+    theirs = furnish_quietly(bob)
+    entries = set(Entry.objects.filter(wallet__user=owned.person.user).values_list("pk", "credits"))
+    closing.close(owned.person.user)
+    jobs.erase(owned.person.user.pk)  # cancels what is queued
+    Generation.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(hours=1))
+
+    jobs.sweep()
+    jobs.erase(owned.person.user.pk)
+
+    mine = Generation.objects.filter(account=owned.person.user)
+    assert User.objects.get(pk=owned.person.user.pk).erased_at
+    assert kept_files() == theirs
+    assert {(g.params["prompt"], g.init_image_url, g.webhook_url, g.track_id) for g in mine} == {("", "", "", None)}
+    assert all(g.deleted_at and g.files_removed_at for g in mine)
+    assert not Endpoint.objects.exists()
+    assert not Event.objects.exists()
+    assert not Export.objects.exists()
+    assert entries < set(Entry.objects.filter(wallet__user=owned.person.user).values_list("pk", "credits"))
+    assert Wallet.objects.get(user=owned.person.user).held == 0
+
+
+def furnish_quietly(person: Person) -> set[str]:
+    """Let a person keep a start image, and return the names of what is theirs."""
+    ledger.grant(person.user.pk, 10, "test:more")
+    name = storage.save_input(picture("cat.jpg"))
+    services.submit(person.user, Params("img2img", "mine", seed=1), Inputs(init_image_name=name))
+    return {f"inputs/{name}"}
+
+
+def test_what_a_worker_may_still_be_writing_is_erased_later(owned: Belongings) -> None:
+    closing.close(owned.person.user)
+
+    jobs.erase(owned.person.user.pk)
+
+    assert User.objects.get(pk=owned.person.user.pk).erased_at is None
+    assert closing.due() == [owned.person.user.pk]
+    assert not TopUp.objects.exists()
+
+
+@pytest.mark.usefixtures("_settled")
+def test_erasing_twice_does_no_harm(owned: Belongings) -> None:
+    Generation.objects.filter(finished_at=None).delete()
+    closing.close(owned.person.user)
+    closing.close(owned.person.user)
+    jobs.erase(owned.person.user.pk)
+    erased_at = User.objects.get(pk=owned.person.user.pk).erased_at
+    jobs.erase(owned.person.user.pk)
+
+    assert erased_at
+    assert User.objects.get(pk=owned.person.user.pk).erased_at == erased_at
+
+
+def test_an_open_account_is_never_erased(owned: Belongings) -> None:
+    jobs.erase(owned.person.user.pk)
+
+    assert Endpoint.objects.exists()
+
+
+# Time zone
+
+
+def test_the_time_zone_is_chosen_from_the_worlds(alice: Person) -> None:
+    client = logged_in(alice.user)
+
+    good = client.post("/account/preferences/", {"time_zone": "Asia/Tokyo"})
+    bad = client.post("/account/preferences/", {"time_zone": "Mars/Olympus"})
+
+    assert good["Location"] == "/account/preferences/"
+    assert "time_zone" in bad.context["form"].errors
+    assert User.objects.get(pk=alice.user.pk).time_zone == "Asia/Tokyo"
