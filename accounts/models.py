@@ -41,6 +41,8 @@ class Plan(LimitFields):
     """What an account may ask for; an empty limit means no limit of the plan's own."""
 
     name = models.CharField(max_length=50, unique=True)
+    output_days = models.PositiveIntegerField(null=True, blank=True)  # images are kept; 0: only for delivery
+    input_days = models.PositiveIntegerField(null=True, blank=True)  # start images are kept; empty: the site's setting
     queue_weight = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1)]
     )  # share of the workers

@@ -10,7 +10,7 @@ from rq.job import Job
 
 from accounts import jobs as accounts
 from billing import jobs as billing
-from generation.jobs import sweep
+from generation.jobs import expire, sweep
 
 
 class HeadOfQueue(Queue):
@@ -39,3 +39,4 @@ rq.cron.register(
 rq.cron.register(accounts.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)
+rq.cron.register(expire, queue_name="io", cron="41 * * * *", job_timeout=3600, result_ttl=0)

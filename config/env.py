@@ -28,6 +28,14 @@ def integer(name: str, default: int) -> int:
         raise BadSetting(f"{name} must be a whole number, not {value!r}.") from None
 
 
+def days(name: str) -> int | None:
+    """Return the variable as a number of days; None when it is empty."""
+    value = integer(name, 0) if text(name) else None
+    if value is not None and value < 0:
+        raise BadSetting(f"{name} must not be negative.")
+    return value
+
+
 def decimal(name: str, default: float) -> float:
     """Return the variable as a number."""
     value = text(name, str(default))

@@ -329,6 +329,10 @@ if STRIPE == "fake":
 if STRIPE_API_BASE:  # buttons lead to its pay pages
     CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_API_BASE)
 
+# Retention, where the plan says nothing: none keeps forever, 0 only as long as delivery needs
+RETENTION_OUTPUT_DAYS = env.days("RETENTION_OUTPUT_DAYS")
+RETENTION_INPUT_DAYS = env.days("RETENTION_INPUT_DAYS")
+
 # Operation
 METRICS_TOKEN = env.text("METRICS_TOKEN")  # of the Prometheus server: "Authorization: Bearer …"
 METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES", "" if PRODUCTION else "127.0.0.0/8 ::1/128")  # may ask without

@@ -5,7 +5,8 @@ import logging
 from django.conf import settings
 
 from generation import fetch, images, services, storage
-from generation.sweep import sweep as sweep  # called by the clock
+from generation.retention import expire as expire  # called by the clock, as is
+from generation.sweep import sweep as sweep
 
 logger = logging.getLogger(__name__)
 

@@ -89,6 +89,8 @@ class Generation(models.Model):
     computed_at = models.DateTimeField(null=True, blank=True)  # the images are made, and not yet stored
     finished_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # by its owner: shown to nobody but staff from then on
+    images_expired_at = models.DateTimeField(null=True, blank=True)  # removed by retention.py
+    inputs_expired_at = models.DateTimeField(null=True, blank=True)
     files_removed_at = models.DateTimeField(null=True, blank=True)  # the storage holds nothing of it any more
 
     class Meta:
@@ -105,6 +107,14 @@ class Generation(models.Model):
             ),
             models.Index(fields=["account", "finished_at"], name="usage_of_an_account"),
             models.Index(fields=["finished_at"], name="usage_of_a_day"),
+            # What expires, and whether anything else uses a start image.
+            models.Index(
+                fields=["account", "finished_at"],
+                name="images_kept",
+                condition=Q(status=Status.SUCCESS, images_expired_at=None, deleted_at=None),
+            ),
+            models.Index(fields=["init_image_name"], name="uses_of_an_init_image", condition=~Q(init_image_name="")),
+            models.Index(fields=["mask_image_name"], name="uses_of_a_mask", condition=~Q(mask_image_name="")),
             models.Index(
                 fields=["deleted_at"],
                 name="files_to_remove",
