@@ -217,6 +217,17 @@ def create_customer(reference: str, email: str) -> str:
     return customer.id
 
 
+def create_monthly_price(name: str, cents: int, currency: str) -> str:
+    """Return the id of a price for a plan, the same one however often it is asked."""
+    price = {"unit_amount": cents, "currency": currency, "recurring": {"interval": "month"}}
+    with translated():
+        created = client().v1.prices.create(
+            params=price | {"product_data": {"name": name}},  # type: ignore[arg-type]
+            options={"idempotency_key": f"price-{name}-{cents}-{currency}"},
+        )
+    return created.id
+
+
 def open_payment(
     item: Item,
     *,

@@ -24,8 +24,24 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "office.dashboard.fill",
     "STYLES": [lambda request: static("css/office.css")],
     "BORDER_RADIUS": "6px",
+    "COLORS": {  # the accent of the site, from light to dark
+        "primary": {
+            "50": "#fdf5f0",
+            "100": "#fbeee6",
+            "200": "#f8d9c8",
+            "300": "#f8b48f",
+            "400": "#f49b6c",
+            "500": "#d9652f",
+            "600": "#a33f14",
+            "700": "#86330f",
+            "800": "#6b290c",
+            "900": "#4f1f0a",
+            "950": "#33211a",
+        },
+    },
     "SIDEBAR": {
         "show_search": True,
+        "show_all_applications": True,
         "navigation": [
             {"items": [item("Today", "monitoring", "admin:index")]},
             {

@@ -59,7 +59,7 @@ class Now:
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the numbers to the context of the first page (django-unfold calls this)."""
     days = recent_days(timezone.now().date())
-    return context | {"today": days[-1], "now": now(), "charts": list(charts(days))}
+    return context | {"title": "Today", "today": days[-1], "now": now(), "charts": list(charts(days))}
 
 
 def charts(days: list[Day]) -> Iterator[Chart]:

@@ -72,6 +72,9 @@ class PersonAdmin(UserAdmin):
     change_form_outer_before_template = "office/_dossier.html"
     inlines = ()  # type: ignore[assignment]  # the keys are in the dossier
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False  # its money must stay explained: an account is suspended, or closed by its owner
+
     def get_urls(self) -> list[Any]:
         pages = {
             "credits": self.move_credits,

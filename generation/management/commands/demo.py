@@ -13,6 +13,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.crypto import get_random_string
@@ -60,6 +61,7 @@ class Command(BaseCommand):
             self.show_image(base_url, self.account(base_url))
         addresses = f"Site {base_url}   API {base_url}/api/docs   Admin {base_url}/admin/   Logs {shown(log_dir)}/"
         if settings.STRIPE == "fake":
+            call_command("stock_shop", stdout=self.stdout)
             addresses += f"\nCards are taken by a pretend Stripe, and no money moves: {settings.STRIPE_API_BASE}/"
         self.stdout.write(f"\n{addresses}\nCtrl-C stops everything.")
 
