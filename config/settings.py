@@ -312,6 +312,8 @@ SAFETY_CHECKER = env.text("SAFETY_CHECKER", "opennsfw")
 
 # User-given URLs
 FETCH_ALLOWED_HOSTS = frozenset(env.words("FETCH_ALLOWED_HOSTS"))  # host:port let through though private
+if not PRODUCTION:  # the documentation's samples begin with a picture that the site itself serves
+    FETCH_ALLOWED_HOSTS |= {f"{name}:{PORT}" for name in ("127.0.0.1", "localhost")}
 
 # A pretend Stripe beside a development site: cards can be tried, and no money moves
 STRIPE = env.text("STRIPE")  # "fake", or nothing

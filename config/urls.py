@@ -23,6 +23,7 @@ urlpatterns = [
     path("stripe/webhook", stripe_webhook, name="stripe_webhook"),
     path("metrics", metrics, name="metrics"),
     path("api/v3/", include("generation.v3.urls")),
+    path("docs/", include("generation.v3.handbook.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path(
         "api/docs",

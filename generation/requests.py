@@ -16,10 +16,14 @@ class TextToImage(serializers.Serializer[Any]):
     width = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
     height = Side(required=False, default=512, min_value=64, max_value=1024, help_text="Pixels, a multiple of 8.")
     samples = Samples(required=False, default=1, min_value=1, max_value=4, help_text="How many images.")
-    num_inference_steps = Steps(required=False, default=31, min_value=1, max_value=51)
+    num_inference_steps = Steps(
+        required=False, default=31, min_value=1, max_value=51, help_text="More steps take longer and are finer."
+    )
     safety_checker = Switch(required=False, default=True, help_text="Replace an indecent image by a blank one.")
     enhance_prompt = Switch(required=False, default=True, help_text="Append words that improve quality.")
-    guidance_scale = Decimal(required=False, default=7.5, min_value=1, max_value=20)
+    guidance_scale = Decimal(
+        required=False, default=7.5, min_value=1, max_value=20, help_text="How closely to follow the prompt."
+    )
     seed = Seed(required=False, min_value=0, max_value=2**32 - 1, help_text="Empty or -1 for a random one.")
 
     mode: Mode = "text2img"

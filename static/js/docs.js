@@ -1,0 +1,29 @@
+/* The documentation: one language for all samples, kept for the next page, and the reader's key in them. */
+
+const LANGUAGE = "docs-language";
+
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest("[data-language]");
+  if (!tab || !event.isTrusted) return;
+  localStorage.setItem(LANGUAGE, tab.dataset.language);
+  choose(tab.dataset.language, tab);
+});
+
+/** Show a language wherever the page has it. */
+function choose(language, except) {
+  for (const tab of document.querySelectorAll(`[data-language="${CSS.escape(language)}"]`)) {
+    if (tab !== except) tab.click();
+  }
+}
+choose(localStorage.getItem(LANGUAGE) ?? "curl");
+
+// The key replaces what stands for it in the samples; it is kept nowhere.
+for (const field of document.querySelectorAll("[data-fills-key]")) {
+  let shown = field.dataset.fillsKey;
+  field.form.addEventListener("submit", (event) => event.preventDefault());
+  field.addEventListener("input", () => {
+    const key = field.value.trim().replace(/[^\w-]/g, "") || field.dataset.fillsKey;
+    for (const code of document.querySelectorAll(".sample-tabs code")) code.textContent = code.textContent.replaceAll(shown, key);
+    shown = key;
+  });
+}
