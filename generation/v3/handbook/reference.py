@@ -74,20 +74,23 @@ def endpoint(name: str, operation: dict[str, Any], parts: dict[str, Any]) -> End
         name=name,
         summary=plain(operation["summary"]),
         description=plain(operation["description"]),
-        fields=[*fields({"properties": in_path, "required": list(in_path)}), *ordered(fields(body))],
+        fields=[*fields({"properties": in_path, "required": list(in_path)}, parts), *ordered(fields(body, parts))],
         answers=[
-            Answer(form["properties"]["status"]["enum"][0], fields(form))
+            Answer(form["properties"]["status"]["enum"][0], fields(form, parts))
             for form in (resolved(form, parts) for form in answer.get("oneOf", [answer]))
         ],
     )
 
 
 def resolved(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the description with what it refers to in its place."""
+    if "allOf" in schema:
+        return resolved(schema["allOf"][0], parts) | {"description": schema.get("description", "")}
     link = schema.get("$ref")
     return dict(parts[link.rsplit("/", 1)[1]]) if link else schema
 
 
-def fields(schema: dict[str, Any]) -> list[Field]:
+def fields(schema: dict[str, Any], parts: dict[str, Any]) -> list[Field]:
     required = schema.get("required", ())
     return [
         Field(
@@ -98,7 +101,7 @@ def fields(schema: dict[str, Any]) -> list[Field]:
             range=range_of(facts),
             description=plain(facts.get("description", "")),
         )
-        for name, facts in schema["properties"].items()
+        for name, facts in ((name, resolved(facts, parts)) for name, facts in schema["properties"].items())
     ]
 
 
@@ -108,8 +111,8 @@ def ordered(found: list[Field]) -> list[Field]:
 
 
 def plain(text: str) -> str:
-    """Return the text without the marks of code that OpenAPI's readers understand."""
-    return text.replace("`", "")
+    """Return the text without the marks of code, and without the list of choices that OpenAPI puts below."""
+    return text.partition("\n\n* `")[0].replace("`", "")
 
 
 def type_of(facts: dict[str, Any]) -> str:
@@ -119,6 +122,8 @@ def type_of(facts: dict[str, Any]) -> str:
 
 
 def range_of(facts: dict[str, Any]) -> str:
+    if "enum" in facts and len(facts["enum"]) > 1:
+        return ", ".join(facts["enum"])
     if "minimum" in facts and "maximum" in facts:
         return f"{facts['minimum']:,} to {facts['maximum']:,}"
     if "minimum" in facts:
