@@ -4,9 +4,15 @@ import re
 
 from django.core.files.storage import default_storage
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
+from config.navigation import exists
+from config.sites import base_url
 from config.storage import IMMUTABLE
+from generation.samples import samples
+
+WORKPLACES = ("/playground/", "/keys/")  # the first that the site has
+FIRST_CALL = {"prompt": "a red apple on a blue background"}
 
 # Only what storage.py wrote as a result, under its random name: no other file can be asked for.
 RESULT = re.compile(r"generations/[0-9a-f-]{36}-[0-3]\.(png|base64)")
@@ -14,8 +20,11 @@ CONTENT_TYPES = {"png": "image/png", "base64": "text/plain"}
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Show what this site is."""
-    return render(request, "home.html", {"base_url": request.build_absolute_uri("/").rstrip("/")})
+    """Show what this site is, or to people who know it their workplace."""
+    if request.user.is_authenticated:
+        return redirect(next(address for address in WORKPLACES if exists(address)))
+    base = base_url(request)
+    return render(request, "home.html", {"base_url": base, "samples": samples(base, "text2img", FIRST_CALL)})
 
 
 def media(request: HttpRequest, name: str) -> HttpResponse:

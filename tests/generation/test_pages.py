@@ -1,5 +1,6 @@
 """The start page, and GET /media/…"""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,58 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
 
+from accounts.models import Plan
+from billing.models import Offer, Pack
 from generation import storage
+from tests.conftest import Person
 from tests.generation.conftest import Submit
+from tests.sessions import logged_in
 
 PNG = b"\x89PNG pretend"
 
 
-def test_the_start_page_shows_how_to_call_and_where_to_read_on(client: Client, db: None) -> None:
+def test_the_start_page_shows_a_call_that_works(client: Client, db: None) -> None:
     page = client.get("/").content.decode()
 
-    assert "curl http://testserver/api/v3/img2img" in page
-    assert all(f'href="{address}"' in page for address in ("/api/docs", "/api/schema", "/admin/"))
+    assert "curl http://testserver/api/v3/text2img" in page
+    assert all(f'href="{address}"' in page for address in ("/account/signup/", "/docs/", "/api/schema"))
+
+
+def test_its_call_is_accepted_as_it_stands(client: Client, alice: Person, transactional_db: None) -> None:
+    [sample, *_] = client.get("/").context["samples"]
+    body = shlex.split(sample.text)[-1].replace("YOUR_API_KEY", alice.key)
+
+    reply = client.post("/api/v3/text2img", body, content_type="application/json").json()
+
+    assert reply["status"] == "processing"
+
+
+def test_people_who_are_logged_in_go_to_their_work(alice: Person) -> None:
+    assert logged_in(alice.user).get("/").status_code == 302
+
+
+def test_the_start_page_tells_what_is_on_sale(client: Client, db: None, settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY = "sk_test_pretend"
+    settings.WELCOME_CREDITS = 7
+    Pack.objects.create(name="Medium", credits=1500, price_cents=900, currency="usd")
+    Pack.objects.create(name="Old one", credits=5, price_cents=1, currency="usd", is_active=False)
+    plan = Plan.objects.create(name="Studio", requests_per_minute=60)
+    Offer.objects.create(plan=plan, monthly_credits=400, price_cents=1000, currency="eur")
+
+    page = client.get("/").content.decode()
+
+    for words in ("$9.00", "1,500", "Studio", "€10.00", "60 requests a minute", "Start with 7 free credits"):
+        assert words in page
+    assert "Old one" not in page
+
+
+def test_the_start_page_sells_nothing_where_no_card_is_taken(client: Client, db: None) -> None:
+    Pack.objects.create(name="Medium", credits=1500, price_cents=900, currency="usd")
+
+    page = client.get("/").content.decode()
+
+    assert "Medium" not in page
+    assert "credits are given by the people who run this site" in page
 
 
 def test_the_start_page_loads_nothing_from_other_hosts(client: Client, db: None) -> None:
