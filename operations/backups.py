@@ -1,0 +1,173 @@
+"""Copies the whole site into a folder and back: the database as one file, and the files of a folder storage.
+
+The database goes first: a file is there before the row that tells of it, so every row of the copy has its files. Redis
+holds nothing that could be lost, and a bucket is backed up where it lives.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from accounts.models import User
+
+MANIFEST = "manifest.json"
+DUMPS = {"postgresql": "database.dump", "sqlite": "database.sqlite3"}
+
+VARIABLES = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+}
+
+
+class BackupRefused(Exception):
+    """Says what to change; nothing was changed by us."""
+
+
+def back_up(folder: Path) -> dict[str, Any]:
+    """Write a backup into a folder, anew or over an older one, whose files are kept; return its manifest.
+
+    Raises:
+        BackupRefused
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / MANIFEST).unlink(missing_ok=True)  # only a backup that is whole has one
+    dump = folder / DUMPS[connection.vendor]
+    dump_postgresql(dump) if connection.vendor == "postgresql" else dump_sqlite(dump)
+    dump.chmod(0o600)
+    files = {name: copy_new(source, folder / name) for name, source in storage_folders()}
+    manifest = {
+        "at": timezone.now().isoformat(),
+        "database": dump.name,
+        "sha256": digest(dump),
+        "migrations": applied_migrations(),
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    return manifest
+
+
+def restore(folder: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Put a backup in the place of the site's database and add its files; return its manifest.
+
+    Raises:
+        BackupRefused: there is no whole backup, it is of another kind of database, or accounts would be lost.
+    """
+    manifest = read_manifest(folder)
+    dump = folder / manifest["database"]
+    if manifest["database"] != DUMPS[connection.vendor]:
+        raise BackupRefused(f"The backup holds {dump.name}, and this site's database is {connection.vendor}.")
+    if digest(dump) != manifest["sha256"]:
+        raise BackupRefused(f"{dump} was changed or cut off since the backup was made.")
+    if not overwrite and has_accounts():
+        raise BackupRefused("The database holds accounts; --overwrite replaces them.")
+    restore_postgresql(dump) if connection.vendor == "postgresql" else restore_sqlite(dump)
+    for name, target in storage_folders():
+        copy_new(folder / name, target)
+    call_command("migrate", verbosity=0)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text()))
+    except (OSError, ValueError) as error:
+        raise BackupRefused(f"{folder} holds no whole backup: {MANIFEST} can't be read.") from error
+
+
+def has_accounts() -> bool:
+    return User._meta.db_table in connection.introspection.table_names() and User.objects.exists()
+
+
+def applied_migrations() -> int:
+    return len(MigrationExecutor(connection).loader.applied_migrations)
+
+
+def dump_postgresql(dump: Path) -> None:
+    postgresql("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}")
+
+
+def restore_postgresql(dump: Path) -> None:
+    name = connection.settings_dict["NAME"]
+    options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error")
+    connection.close()
+    postgresql("pg_restore", *options, f"--dbname={name}", str(dump))
+
+
+def postgresql(program: str, *arguments: str) -> None:
+    """Run one of PostgreSQL's programs on the site's database; the password is in no argument, which all can see."""
+    parameters = connection.get_connection_params()  # also what stands behind the question mark of DATABASE_URL
+    path = shutil.which(program)
+    if path is None:
+        raise BackupRefused(f"{program} is not installed: it comes with PostgreSQL's client programs.")
+    known = {name: parameters[key] for key, name in VARIABLES.items() if parameters.get(key)}
+    environment = os.environ | {name: str(value) for name, value in known.items()}
+    run = subprocess.run([path, *arguments], env=environment, capture_output=True, text=True)  # noqa: S603
+    if run.returncode:
+        raise BackupRefused(f"{program} failed: {run.stderr.strip()}")
+
+
+def dump_sqlite(dump: Path) -> None:
+    dump.unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(settings.DATABASES["default"]["NAME"])) as live,
+        closing(sqlite3.connect(dump)) as copy,
+    ):
+        live.backup(copy)
+
+
+def restore_sqlite(dump: Path) -> None:
+    connection.close()
+    with (
+        closing(sqlite3.connect(dump)) as copy,
+        closing(sqlite3.connect(settings.DATABASES["default"]["NAME"])) as live,
+    ):
+        copy.backup(live)
+
+
+def storage_folders() -> Iterator[tuple[str, Path]]:
+    """Yield the folders in which files are kept, by their names in the backup; none where a bucket keeps them."""
+    for alias, name in (("default", "media"), ("inputs", "inputs")):
+        options = settings.STORAGES[alias]["OPTIONS"]
+        if settings.STORAGES[alias]["BACKEND"] == "config.storage.FolderStorage":
+            yield name, Path(options["location"])
+
+
+def copy_new(source: Path, target: Path) -> int:
+    """Copy the files that the target lacks, which are all that can differ: none ever changes; return how many."""
+    copied = 0
+    for file in sorted(source.rglob("*")) if source.exists() else []:
+        copy = target / file.relative_to(source)
+        if not file.is_file() or copy.exists() or file.suffix == ".part":
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        part = copy.with_name(copy.name + ".part")
+        try:
+            shutil.copy2(file, part)
+        except FileNotFoundError:  # it expired meanwhile
+            continue
+        part.replace(copy)
+        copied += 1
+    return copied
+
+
+def digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

