@@ -1,0 +1,26 @@
+# Two images: web (everything but the gpu worker; torch for CPUs only, since every process shares one code base) and gpu.
+#   docker build --target web -t atelier-web .        docker build --target gpu -t atelier-gpu .
+FROM python:3.11-slim AS base
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VAR_DIR=/var/lib/atelier
+WORKDIR /srv/atelier
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --home-dir /var/lib/atelier --create-home atelier
+COPY pyproject.toml README.md ./
+
+FROM base AS web
+RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu .
+COPY . .
+USER atelier
+EXPOSE 8000
+# Settings that a build can't know come from the environment; collecting nothing, the image needs none.
+CMD ["python", "-m", "uvicorn", "config.asgi:application", "--http", "httptools", "--loop", "uvloop", \
+     "--lifespan", "off", "--no-server-header", "--no-proxy-headers", "--no-access-log", "--host", "0.0.0.0", "--port", "8000", \
+     "--timeout-graceful-shutdown", "20"]
+HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
+
+FROM base AS gpu
+RUN pip install .
+COPY . .
+USER atelier
+STOPSIGNAL SIGTERM
+CMD ["python", "manage.py", "rqworker", "--serializer", "json", "gpu", "--worker-class", "generation.worker.GpuWorker"]
