@@ -101,6 +101,7 @@ MIDDLEWARE = [
     "config.csp.ContentSecurityPolicy",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "operations.staff.SecondFactor",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.audit.remember_the_request",
 ]
@@ -201,6 +202,7 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "Atelier: "
 ACCOUNT_CHANGE_EMAIL = True  # one address an account, changed when the new one is confirmed
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_SESSION_REMEMBER = True
+STAFF_SECOND_FACTOR = env.switch("STAFF_SECOND_FACTOR", PRODUCTION)  # nobody reaches the admin without
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Atelier"
 MFA_TOTP_TOLERANCE = 1  # a telephone's clock may be 30 seconds off
