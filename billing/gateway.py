@@ -299,7 +299,11 @@ def by_settings() -> dict[str, Any]:
     """Return what the operator decides about every sale: taxes and coupons."""
     options: dict[str, Any] = {}
     if settings.STRIPE_TAX:
-        options |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto", "name": "auto"}}
+        options |= {
+            "automatic_tax": {"enabled": True},
+            "customer_update": {"address": "auto", "name": "auto"},
+            "tax_id_collection": {"enabled": True},
+        }
     if settings.STRIPE_PROMOTION_CODES:
         options |= {"allow_promotion_codes": True}
     return options

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.dispatch import receiver
@@ -22,9 +23,14 @@ PATIENCE = timedelta(minutes=2)  # a charge that runs longer was cut off, and is
 KEY_LIFE = timedelta(hours=12)  # Stripe may forget an idempotency key after 24 hours: no charge is repeated after half
 
 
+def is_offered() -> bool:
+    """Tell whether cards can be charged automatically: not where tax is due, which only Stripe's page works out."""
+    return gateway.is_on() and not settings.STRIPE_TAX
+
+
 def turn_on(user: User, threshold_credits: int, pack: Pack, most_a_day: int, card: Card) -> None:
     """Charge `card` for `pack` from now on whenever fewer than `threshold_credits` can be spent."""
-    settings = {
+    choices = {
         "is_on": True,
         "threshold_credits": threshold_credits,
         "pack": pack,
@@ -33,7 +39,7 @@ def turn_on(user: User, threshold_credits: int, pack: Pack, most_a_day: int, car
         "card": card.label,
         "off_reason": "",
     }
-    TopUp.objects.update_or_create(user=user, defaults=settings)
+    TopUp.objects.update_or_create(user=user, defaults=choices)
     ring_if_wanted(user.pk)
 
 
@@ -69,7 +75,7 @@ def run(user_id: int) -> None:
     """
     if not gateway.is_on():
         return
-    purchase = resumable(user_id) or begin(user_id)
+    purchase = resumable(user_id) or (begin(user_id) if is_offered() else None)
     if purchase:
         charge(purchase)
 

@@ -1,5 +1,6 @@
 """What every page of billing shares: who may come in, and what to say when Stripe does not answer."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -14,6 +15,8 @@ from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
 from billing import gateway, truth
+
+logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
 
@@ -33,9 +36,11 @@ def page(view: View) -> View:
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
-        except (gateway.GatewayUnavailable, truth.Busy):
+        except (gateway.GatewayUnavailable, truth.Busy) as error:
+            logger.warning("Stripe did not answer to %s: %s", request.path, error)
             messages.error(request, "Stripe does not answer at the moment. Nothing was charged; try again in a minute.")
-        except gateway.GatewayRefused:
+        except gateway.GatewayRefused as refusal:
+            logger.error("Stripe refused what %s asked for: %s", request.path, refusal)
             messages.error(request, f"Stripe refused that. Nothing was charged. {whom_to_ask()}")
         return redirect("billing:overview")
 

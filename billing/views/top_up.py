@@ -17,9 +17,9 @@ from billing.views.doors import Visit, page, shop, to_stripe
 def top_up(request: Visit) -> HttpResponse:
     """Show the choices, or turn the top-up on with them."""
     chosen = TopUp.objects.filter(user=request.user).select_related("pack").first()
-    cards = customers.cards(request.user) if gateway.is_on() else []
+    cards = customers.cards(request.user) if top_ups.is_offered() else []
     form = TopUpForm(request.POST or None, cards=cards, top_up=chosen)
-    if request.method == "POST" and gateway.is_on() and form.is_valid():
+    if request.method == "POST" and top_ups.is_offered() and form.is_valid():
         asked = form.cleaned_data
         top_ups.turn_on(
             request.user,
@@ -34,6 +34,7 @@ def top_up(request: Visit) -> HttpResponse:
         "form": form,
         "top_up": chosen,
         "cards": cards,
+        "is_offered": top_ups.is_offered(),
         "has_packs": Pack.objects.filter(is_active=True).exists(),
         **shop(),
     }
@@ -54,7 +55,7 @@ def turn_off(request: Visit) -> HttpResponse:
 def save_card(request: Visit) -> HttpResponse:
     """Go to Stripe's page where a card is saved."""
     pack = Pack.objects.filter(is_active=True).first()
-    if not gateway.is_on() or pack is None:
+    if not top_ups.is_offered() or pack is None:
         return redirect("billing:top_up")
     back = f"{base_url(request)}/billing/top-up/"
     return to_stripe(gateway.open_card_page(customers.stripe_id(request.user), pack.currency, back, back))

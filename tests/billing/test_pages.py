@@ -416,3 +416,34 @@ def test_the_free_plan_is_shown_beside_the_others(
     assert "Studio $10.00 a month 400 credits every month" in shown
     assert subscriptions.current(bob.user) is None
     assert Wallet.objects.get(user=bob.user).owed == 0
+
+
+def test_where_tax_is_due_nothing_is_charged_automatically(
+    stripe: PretendStripe, logged_in: LogIn, bob: Person, pack: Pack, settings: Any
+) -> None:
+    client = logged_in(bob)
+    save_card(stripe, client)
+    top_up_form(client, pack)
+    settings.STRIPE_TAX = True
+
+    top_ups.run(bob.user.pk)
+
+    assert stripe.charged_cents == []
+    assert "only Stripe's page can work that out" in text(client.get("/billing/top-up/")).replace("&#x27;", "'")
+
+
+def test_taxes_and_coupons_are_asked_for_where_the_settings_say_so(
+    stripe: PretendStripe, logged_in: LogIn, bob: Person, pack: Pack, settings: Any
+) -> None:
+    settings.STRIPE_TAX = settings.STRIPE_PROMOTION_CODES = True
+
+    logged_in(bob).post("/billing/buy/", {"pack": pack.pk})
+
+    session = stripe.world.all("checkout.session")[0]
+    assert session["automatic_tax"]["enabled"] is True
+    assert session["allow_promotion_codes"] is True
+    stripe.world.pay(session["id"])
+    stripe.webhooks.deliver_until_quiet()
+    purchase = Purchase.objects.get()
+    assert (purchase.price, purchase.paid, bob.balance) == ("$9.00", "$10.80", 1000)
+    assert "$10.80 with tax and coupons" in text(logged_in(bob).get(f"/billing/purchases/{purchase.pk}/"))
