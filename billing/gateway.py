@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
@@ -69,6 +69,8 @@ class Payment:
     currency: str = ""
     receipt_url: str = ""
     failure: str = ""  # for people
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None  # none: there is no payment yet
 
 
 @dataclass(frozen=True)
@@ -392,9 +394,12 @@ def read_payment(payment_intent_id: str) -> Payment:
         status = "paid"
     elif intent["status"] == "canceled" or (intent["status"] == "requires_payment_method" and charge):
         status = "failed"
+    metadata = dict(intent.get("metadata") or {})
     return Payment(
         status=status,
-        reference=(intent.get("metadata") or {}).get("purchase", ""),
+        reference=metadata.get("purchase", ""),
+        metadata=metadata,
+        created_at=datetime.fromtimestamp(intent["created"], UTC),
         payment_intent_id=intent["id"],
         charge_id=charge.get("id", ""),
         paid_cents=charge.get("amount_captured") or 0,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from billing import jobs, ledger, purchases, reconciliation
+from billing import customers, gateway, jobs, ledger, purchases, reconciliation, top_ups
 from billing.models import Entry, Pack, Purchase, Subscription
 from tests.billing.conftest import charge_of
 from tests.conftest import Person
@@ -92,6 +92,39 @@ def test_it_writes_a_purchase_again_that_our_database_has_lost(lost: Purchase, b
     assert (again.pk, again.user, again.credits, again.price_cents) == (lost.pk, bob.user, 1000, 900)
     assert (again.status, bob.balance) == ("paid", 500)
     assert run() == (CONTENT, "")
+
+
+def test_it_writes_a_top_up_again_that_our_database_has_lost(
+    stripe: PretendStripe, bought: Purchase, bob: Person, pack: Pack
+) -> None:
+    customer_id = customers.stripe_id(bob.user)
+    gateway.client().v1.payment_methods.attach("pm_card_visa", {"customer": customer_id})
+    top_ups.turn_on(bob.user, 100, pack, 1, gateway.cards(customer_id)[0])
+    stripe.faults.lose("POST /v1/payment_intents")
+    top_ups.run(bob.user.pk)
+    stripe.webhooks.drop()
+    lost = Purchase.objects.get(kind="top_up")
+    Purchase.objects.filter(pk=lost.pk).delete()
+
+    run("--repair")
+
+    again = Purchase.objects.get(kind="top_up")
+    assert (again.pk, again.status, again.credits, again.price_cents) == (lost.pk, "paid", 1000, 900)
+    assert bob.balance == 2000
+    assert run() == (CONTENT, "")
+
+
+def test_it_lists_a_subscription_that_our_database_has_lost(
+    stripe: PretendStripe, subscribed: Subscription, bob: Person
+) -> None:
+    session_id = subscribed.session_id
+    Subscription.objects.all().delete()
+
+    printed, refusal = run("--repair")
+
+    assert printed == f"{session_id}: subscription {subscribed.pk} is not in our database\n"
+    assert refusal == "1 differences. Run it again with --repair."
+    assert bob.balance == 0
 
 
 @pytest.mark.parametrize("other", ["account", "pack", "site"])
