@@ -353,5 +353,6 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
     # These would bring handlers of their own, which know nothing of secrets.
-    "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "rq.worker")},
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "rq.worker")}
+    | {"stripe": {"level": "WARNING"}},  # it logs every call
 }
