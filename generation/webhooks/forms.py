@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import User
 from generation.fields import is_link
-from generation.webhooks.models import Endpoint, Event
+from generation.webhooks.models import Endpoint, Event, all_but_progress
 
 CHOICES = [(type.value, type.value) for type in Event.Type if type != Event.Type.PING]
 
@@ -17,6 +17,7 @@ class EndpointForm(forms.ModelForm):
 
     events = forms.MultipleChoiceField(
         choices=CHOICES,
+        initial=all_but_progress,
         widget=forms.CheckboxSelectMultiple,
         help_text="queued and processing tell of progress; balance.low of credits that run out.",
     )

@@ -52,6 +52,7 @@ def test_an_endpoint_is_added_and_listed(pages: Client, alice: Person) -> None:
 
     endpoint = Endpoint.objects.get()
     assert "No endpoints yet" in empty
+    assert empty.count(" checked") == 4  # success, failed, canceled, and that it is on
     assert (endpoint.account, endpoint.url, endpoint.events, endpoint.is_on) == (
         alice.user,
         "https://example.org/hook",

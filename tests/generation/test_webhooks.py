@@ -390,6 +390,16 @@ def test_the_host_that_waited_longest_is_served_first(submit: Submit, clock: Clo
     assert order == ["busy", "quiet", "busy"]
 
 
+def test_a_host_that_is_full_takes_nobodys_turn(submit: Submit, clock: Clock) -> None:
+    for k in range(9):
+        services.cancel(submit(webhook_url=f"https://full.example/{k}").pk)
+    sending.take(4)
+    Host.objects.update(served_at=NOON - timedelta(days=1))
+    services.cancel(submit(webhook_url="https://quiet.example/").pk)
+
+    assert [delivery.host.name for delivery in sending.take(1)] == ["quiet.example:443"]
+
+
 def test_a_dead_host_is_left_alone_and_probed_by_one_delivery_at_a_time(
     receiver: HostileServer, submit: Submit, clock: Clock
 ) -> None:
