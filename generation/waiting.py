@@ -6,6 +6,8 @@ ended and sends the final answer instead. One Redis subscription a process wakes
 all of them finds what Redis failed to say.
 
 Django is only ever between a whole request and a whole answer: slow senders and slow readers hold no thread either.
+What would be too large or too long for a whole answer, a stream of events or an archive, is noted by the view in the
+same way: the view judges whether this caller may have it, and the chunks are sent from here.
 """
 
 import asyncio
@@ -24,6 +26,8 @@ from django.http import HttpRequest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from config.streaming import STREAM, Chunks
+from config.streaming import request_stream as request_stream
 from generation.models import LIVE, Generation
 from generation.queue import ENDED
 
@@ -183,6 +187,8 @@ class Waiting:
                 self.threads.release()
         if NOTE in scope:
             await self.answer_later(scope[NOTE], held_back, receive, send)
+        elif STREAM in scope:
+            await stream(scope[STREAM], held_back, receive, send)
         else:
             for message in held_back:
                 await send(message)
@@ -198,6 +204,27 @@ class Waiting:
             return
         for message in await final_answer(wait, held_back):
             await send(message)
+
+
+async def stream(chunks: Chunks, held_back: list[Message], receive: Receive, send: Send) -> None:
+    """Send chunks under the headers of the answer that was held back, until they end or the caller leaves."""
+    start = held_back[0]
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    await send({**start, "headers": headers})
+
+    async def send_all() -> None:
+        async for chunk in chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    sending, leaving = asyncio.create_task(send_all()), asyncio.create_task(disconnected(receive))
+    await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (sending, leaving):
+        task.cancel()
+    await asyncio.gather(sending, leaving, return_exceptions=True)
+    if not sending.cancelled() and (error := sending.exception()):
+        logger.error("A stream broke off.", exc_info=error)
+        raise error  # the server cuts the connection, so that nobody takes the part for the whole
 
 
 def state_length(scope: Scope, length_bytes: int) -> None:

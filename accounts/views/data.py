@@ -1,12 +1,17 @@
 """The pages about what the site holds of an account: take it along, or have it erased."""
 
+from collections.abc import AsyncIterator
+from functools import partial
+
 from allauth.account.decorators import reauthentication_required
+from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import storages
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import closing, exports
@@ -14,6 +19,9 @@ from accounts.forms import ClosingForm
 from accounts.holdings import farewells
 from accounts.models import Export, User
 from accounts.requests import UserRequest
+from config.streaming import request_stream
+
+PIECE_BYTES = 1024 * 1024
 
 
 @login_required
@@ -56,12 +64,21 @@ def download(request: UserRequest, pk: int, number: int) -> HttpResponseBase:
 @reauthentication_required
 def send(request: UserRequest, found: Export, number: int) -> HttpResponseBase:
     name = f"atelier-{found.created_at:%Y-%m-%d}" + (f"-{number}" if len(found.parts) > 1 else "") + ".zip"
-    return FileResponse(
-        storages["inputs"].open(found.parts[number - 1]["name"]),
-        as_attachment=True,
-        filename=name,
-        content_type="application/zip",
-    )
+    part = found.parts[number - 1]["name"]
+    if request.method == "GET" and request_stream(request, partial(pieces, part)):
+        disposition = {"Content-Disposition": content_disposition_header(True, name)}
+        return HttpResponse(content_type="application/zip", headers=disposition)
+    file = storages["inputs"].open(part)
+    return FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
+
+
+async def pieces(name: str) -> AsyncIterator[bytes]:
+    """Yield a file of the private storage, a piece at a time."""
+    file = await sync_to_async(storages["inputs"].open, thread_sensitive=False)(name)
+    read = sync_to_async(file.read, thread_sensitive=False)
+    with file:
+        while piece := await read(PIECE_BYTES):
+            yield piece
 
 
 @login_required

@@ -258,7 +258,7 @@ def services_submit(person: Person) -> int:
     params = Params(
         mode="text2img", prompt="a cat", seed=1, width=64, height=64, num_inference_steps=1, safety_checker=False
     )
-    return services.submit(person.api_key, params, Inputs()).pk
+    return services.submit(person.user, params, Inputs()).pk
 
 
 async def call_and_work(web: Web, pk: int, key: str, work: Any, seen: dict[str, int]) -> list[dict[str, Any]]:
