@@ -40,7 +40,7 @@ class Examples:
 
     def __init__(self, styles: tuple[str, ...], seed: int):
         self.rng = random.Random(seed)
-        found = [(n, icon(s, style, 2 * PIXELS)) for n, s in enumerate(subjects()) for style in styles]
+        found = [(n, icon(s, style, PIXELS)) for n, s in enumerate(subjects()) for style in styles]
         self.icons = [(number, drawn) for number, drawn in found if drawn is not None]
 
     def __call__(self, size: int) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ class Examples:
         rng = self.rng
         shift = (rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1))
         turned = drawn.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR)
-        image = compose(turned, background(2 * PIXELS, rng)[0], rng.uniform(0.6, 1.0), shift, rng.random() < 0.5)
+        image = compose(turned, background(PIXELS, rng)[0], rng.uniform(0.6, 1.0), shift, rng.random() < 0.5)
         tint = np.array([rng.uniform(0.8, 1.2) for _ in range(3)]) * rng.uniform(0.8, 1.15)
         image = Image.fromarray((np.asarray(image) * tint).clip(0, 255).astype(np.uint8))
         return image.resize((rng.choice((24, 40, 64, 64)),) * 2, Image.Resampling.BOX)

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
+from torch.nn import Parameter
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training import settings, sheet
@@ -91,11 +92,13 @@ class Gradients:
     single operation wait for each other all the time.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer):
+    def __init__(
+        self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, threads: Executor
+    ):
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.unet, self.parameters = unet, list(unet.parameters())
         self.scheduler = DDPMScheduler(**NOISE)
-        self.threads = ThreadPoolExecutor(settings.THREADS, initializer=torch.set_num_threads, initargs=(1,))
+        self.threads = threads
 
     def __call__(self, clean: Tensor, texts: list[str], step: int) -> Tensor:
         """Set the gradients of the UNet to those of one step, and return the loss."""
@@ -141,11 +144,58 @@ class Gradients:
         return loss.detach(), list(torch.autograd.grad(loss, self.parameters))
 
 
-def learning_rate(step: int) -> float:
-    """Return the rate of a step: linear warm-up, constant, linear cool-down to nothing."""
+class Optimizer:
+    """Muon for the kernels and matrices inside the UNet, each as a matrix of one row an output; AdamW for all else.
+
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, threads: Executor):
+        self.threads = threads
+        ends = ("conv_in", "conv_out", "time_embedding", "add_embedding")
+        inside = [p for name, p in unet.named_parameters() if p.ndim > 1 and not name.startswith(ends)]
+        numbers = {id(parameter) for parameter in inside}
+        rest = [parameter for parameter in unet.parameters() if id(parameter) not in numbers]
+        # The same memory as the UNet's, in two dimensions. Sorted, so that every thread has about the same to do.
+        pairs = [(parameter, Parameter(parameter.data.view(len(parameter), -1))) for parameter in inside]
+        self.pairs = sorted(pairs, key=lambda pair: pair[0].numel())
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(
+                [matrix for _, matrix in self.pairs[first :: settings.THREADS]],
+                weight_decay=0.01,
+                adjust_lr_fn="match_rms_adamw",
+                ns_steps=settings.MUON_ITERATIONS,
+            )
+            for first in range(settings.THREADS)
+        ]
+        self.parts.append(torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01, fused=True))
+
+    def step(self, share: float) -> None:
+        """Change the weights by their gradients, at a share of the full learning rates."""
+        for parameter, matrix in self.pairs:
+            assert parameter.grad is not None
+            matrix.grad = parameter.grad.view_as(matrix)
+        for part in self.parts:
+            rate = settings.LEARNING_RATE if isinstance(part, torch.optim.AdamW) else settings.MUON_LEARNING_RATE
+            for group in part.param_groups:
+                group["lr"] = rate * share
+        list(self.threads.map(lambda part: part.step(), self.parts))
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return the state of every part."""
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Take over the state of every part."""
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+def share_of_rate(step: int) -> float:
+    """Return what share of the learning rates a step has: linear warm-up, all, linear cool-down to nothing."""
     warmup = (step + 1) / settings.WARMUP_STEPS
     cooldown = (settings.STEPS - step) / settings.COOLDOWN_STEPS
-    return settings.LEARNING_RATE * min(1.0, warmup, cooldown)
+    return min(1.0, warmup, cooldown)
 
 
 def save(state: dict[str, Any]) -> None:
@@ -164,7 +214,8 @@ def train(start_folder: Path | None) -> None:
     if start_folder:
         start_from(unet, start_folder)
     ema = EMAModel(unet.parameters(), decay=settings.EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    threads = ThreadPoolExecutor(settings.THREADS, initializer=torch.set_num_threads, initargs=(1,))
+    optimizer = Optimizer(unet, threads)
     step, seconds, smooth = 0, 0.0, None
     if CHECKPOINT.exists():
         state = torch.load(CHECKPOINT, weights_only=False)
@@ -174,7 +225,7 @@ def train(start_folder: Path | None) -> None:
         step, seconds, smooth = state["step"], state["seconds"], state["loss"]
     tokenizer = CLIPTokenizer.from_pretrained(settings.HOME / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(settings.HOME / "text_encoder", dtype=torch.float32).eval()
-    batches, gradients = Batches(load()), Gradients(unet, text_encoder, tokenizer)
+    batches, gradients = Batches(load()), Gradients(unet, text_encoder, tokenizer, threads)
 
     def checkpoint() -> None:
         save(
@@ -195,11 +246,9 @@ def train(start_folder: Path | None) -> None:
     images = 0
     while step < settings.STEPS and not asked_to_end:
         clean, texts = batches(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step)
         loss = gradients(clean, texts, step)
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
+        optimizer.step(share_of_rate(step))
         ema.step(unet.parameters())
         step, images = step + 1, images + clean[0].numel() * len(clean) // (32 * 16 * 16)
         smooth = loss.item() if smooth is None else 0.99 * smooth + 0.01 * loss.item()

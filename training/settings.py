@@ -35,7 +35,7 @@ TEXT_LEARNING_RATE = 2e-3
 WORDS = 9000  # common English words, beside the captions' own, that get a meaning
 
 # Judge of the evaluation
-CLASSIFIER_STEPS = 1500
+CLASSIFIER_STEPS = 1000
 
 # Denoiser
 EVERYDAY_ONLY = True  # the subjects of everyday.txt
@@ -45,12 +45,14 @@ FLIPPED = 0.0  # share of icons drawn in mirror image; each side is one more thi
 LARGE_VARIANTS = 2  # the same at 512 x 512
 BLOCK_OUT_CHANNELS = (96, 192, 256)
 BETA_START, BETA_END = 0.00085, 0.02  # scaled linear; at the last timestep the mean colour has drowned too
-STEPS = 4_200
-BATCH = 16
-LARGE_EVERY = 5  # one batch in so many is of BATCH / 4 pictures of 512 x 512, which costs the same
-LEARNING_RATE = 8e-4
+STEPS = 2_050
+BATCH = 24
+LARGE_EVERY = 4  # one batch in so many is of BATCH / 4 pictures of 512 x 512, which costs the same
+LEARNING_RATE = 8e-4  # of AdamW, for what is at the ends of the UNet
+MUON_LEARNING_RATE = 2.5e-3  # of Muon, for the rest
+MUON_ITERATIONS = 4  # of Newton and Schulz
 WARMUP_STEPS = 200
-COOLDOWN_STEPS = 1_400  # the last ones, linearly to nothing
+COOLDOWN_STEPS = 470  # the last ones, linearly to nothing
 MIN_SNR_GAMMA = 5.0
 NOISY_POWER = 0.7  # of evenly drawn timesteps, as shares of all: 63 % are in the noisier half
 EMA_DECAY = 0.998
