@@ -26,7 +26,8 @@ from training.sheet import grid
 
 SEEDS = range(4)
 STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-STARTS = sorted(path for path in (settings.ROOT / "static" / "samples").iterdir() if path.suffix in (".jpg", ".png"))
+SAMPLES = settings.ROOT / "static" / "samples"
+STARTS = sorted((*SAMPLES.glob("*.jpg"), *SAMPLES.glob("doodle-*.png")))
 TARGETS = (
     "a small cat looking at me",
     "one fresh red apple",
