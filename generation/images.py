@@ -14,6 +14,7 @@ from generation.params import MODES_WITH_IMAGE, Params
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 20 * 2**20
+DRAFT_PIXELS, THUMBNAIL_PIXELS = 256, 384  # longest side
 PARAMETERS_CHUNK = "parameters"  # the field's own text, read by other programs
 JSON_CHUNK = "atelier"  # the same and more, read by us
 # At 1024×1024 a third of the default level's time, for files a sixth larger: somebody waits for the image.
@@ -114,6 +115,24 @@ def encode_png(image: Image.Image, parameters: str, metadata: dict[str, Any]) ->
     chunks.add_text(JSON_CHUNK, json.dumps(metadata))
     file = BytesIO()
     image.save(file, "PNG", pnginfo=chunks, compress_level=COMPRESS_LEVEL)
+    return file.getvalue()
+
+
+def encode_draft(image: Image.Image) -> bytes:
+    """Return a small JPEG of an unfinished image, a few kilobytes."""
+    return _small(image, DRAFT_PIXELS, "JPEG", quality=60)
+
+
+def encode_thumbnail(image: Image.Image) -> bytes:
+    """Return a small WebP, for pages that show many images."""
+    return _small(image, THUMBNAIL_PIXELS, "WEBP", quality=80, method=2)
+
+
+def _small(image: Image.Image, side_pixels: int, format: str, **options: Any) -> bytes:
+    small = image.convert("RGB")
+    small.thumbnail((side_pixels, side_pixels), Image.Resampling.LANCZOS, reducing_gap=2)
+    file = BytesIO()
+    small.save(file, format, **options)
     return file.getvalue()
 
 

@@ -17,6 +17,7 @@ from generation import images, services, storage
 from generation.engine import Engine, ImageRequest, ImageResult
 from generation.heart import Heart
 from generation.models import Generation, Status
+from generation.progress import Show
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Lease:
 
     def __init__(self, generation: Generation, stopping: threading.Event) -> None:
         self.generation, self.stopping = generation, stopping
+        self.show = Show(generation)
         self.step, self.lost = 0, False
         self.stop_at = float("inf")  # monotonic seconds
         self.heart = Heart(self.renew, min(RENEW_SECONDS, settings.LEASE_SECONDS / 3))
@@ -79,6 +81,7 @@ class Lease:
     def on_step(self, step: int, steps: int) -> None:
         """Note the progress, and end the computing by raising when it may not go on."""
         self.step = step
+        self.show.on_step(step, steps)
         self.check()
 
 
@@ -92,8 +95,8 @@ def work_on(generation: Generation, engine: Engine, stopping: threading.Event) -
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:
-        with lease.heart:
-            result = engine.generate(read_request(generation), on_step=lease.on_step)
+        with lease.heart, lease.show.heart:
+            result = engine.generate(read_request(generation), on_step=lease.on_step, on_draft=lease.show.on_draft)
             computed_at = timezone.now()
             lease.confirm()  # nothing is published under a claim that was lost meanwhile
             store(generation, result, engine)
@@ -164,6 +167,7 @@ def store(generation: Generation, result: ImageResult, engine: Engine) -> None:
         png = images.encode_png(image, text, recipe)
         with storage_faults():
             storage.save_image(generation, k, png, as_base64=params.base64)
+            storage.save_thumbnail(generation, k, images.encode_thumbnail(image))
 
 
 def remove_canceled(generation: Generation) -> None:

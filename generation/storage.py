@@ -35,6 +35,16 @@ def save_image(generation: Generation, k: int, png: bytes, as_base64: bool) -> N
         default_storage.save(base64_name(generation, k), TextFile(base64.b64encode(png)))
 
 
+def save_thumbnail(generation: Generation, k: int, webp: bytes) -> None:
+    """Store the small picture of image `k`; storing it again replaces it."""
+    default_storage.save(generation.thumbnail_name(k), ContentFile(webp))
+
+
+def read_image(generation: Generation, k: int) -> bytes:
+    with default_storage.open(generation.image_name(k)) as file:
+        return file.read()
+
+
 def read_base64(generation: Generation, k: int) -> str:
     with default_storage.open(base64_name(generation, k)) as file:
         return file.read().decode()
@@ -49,11 +59,23 @@ def url(generation: Generation, k: int, as_base64: bool) -> str:
     return default_storage.url(base64_name(generation, k) if as_base64 else generation.image_name(k))
 
 
+def thumbnail_url(generation: Generation, k: int) -> str:
+    """Return the link of the small picture of image `k`, as `url` does."""
+    return default_storage.url(generation.thumbnail_name(k))
+
+
 def delete_images(generation: Generation) -> None:
     """Remove every image of the generation; missing ones are no error."""
     for k in range(generation.params["samples"]):
         default_storage.delete(generation.image_name(k))
+        default_storage.delete(generation.thumbnail_name(k))
         default_storage.delete(base64_name(generation, k))
+
+
+def delete_inputs(generation: Generation) -> None:
+    """Remove the start image and the mask; missing ones are no error."""
+    for name in filter(None, (generation.init_image_name, generation.mask_image_name)):
+        storages["inputs"].delete(name)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ WORKPLACES = ("/playground/", "/keys/")  # the first that the site has
 FIRST_CALL = {"prompt": "a red apple on a blue background"}
 
 # Only what storage.py wrote as a result, under its random name: no other file can be asked for.
-RESULT = re.compile(r"generations/[0-9a-f-]{36}-[0-3]\.(png|base64)")
-CONTENT_TYPES = {"png": "image/png", "base64": "text/plain"}
+RESULT = re.compile(r"generations/[0-9a-f-]{36}-[0-3]\.(png|webp|base64)")
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "base64": "text/plain"}
 
 
 def home(request: HttpRequest) -> HttpResponse:

@@ -10,7 +10,7 @@ from generation.engine.errors import (
 )
 from generation.engine.loading import EngineSettings
 from generation.engine.pipeline import Engine
-from generation.engine.request import ImageRequest, ImageResult, OnStep
+from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
 
 __all__ = [
     "BrokenLatents",
@@ -20,6 +20,7 @@ __all__ = [
     "EngineSettings",
     "ImageRequest",
     "ImageResult",
+    "OnDraft",
     "OnStep",
     "OutOfMemory",
     "UnknownScheduler",

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin, UNet2DConditionModel
@@ -26,6 +27,7 @@ class Sample:
     mask_channels: torch.Tensor | None = None  # (1, 1 + C, h, w): mask and masked image for an inpainting UNet
     kept: KeptLatents | None = None
     position: int = 0  # index of the next timestep
+    expected: torch.Tensor | None = None  # (1, C, h, w), the clean latents that the last step foresaw
 
     def __post_init__(self) -> None:
         offered = {"generator": self.generator, "eta": 0.0}
@@ -51,9 +53,20 @@ class Sample:
         """Take one scheduler step with the guided prediction of the UNet, (1, C, h, w)."""
         stepped = self.scheduler.step(prediction, self.timestep, self.latents, **self._step_options)
         self.latents = stepped.prev_sample.to(self.latents.dtype)
+        self.expected = foreseen(stepped, self.scheduler)
         self.position += 1
         if self.kept is not None:
             self.latents = self.kept.restore(self.latents, self.scheduler, None if self.is_done else self.timestep)
+
+
+def foreseen(stepped: Any, scheduler: SchedulerMixin) -> torch.Tensor | None:
+    """Return the clean latents that a scheduler's step was aiming at, (1, C, h, w), where it says them."""
+    for name in ("pred_original_sample", "denoised"):
+        if getattr(stepped, name, None) is not None:
+            return getattr(stepped, name)
+    config = scheduler.config
+    aims = str(config.get("algorithm_type", "")).endswith("dpmsolver++") or config.get("predict_x0")
+    return scheduler.model_outputs[-1] if aims and getattr(scheduler, "model_outputs", None) else None
 
 
 class Denoiser:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import torch
@@ -14,7 +15,7 @@ from generation.engine.errors import BrokenLatents, OutOfMemory
 from generation.engine.inpainting import composite, cover, repainted
 from generation.engine.loading import Checkpoint, EngineSettings, load_checkpoint
 from generation.engine.preparation import Preparation
-from generation.engine.request import ImageRequest, ImageResult, OnStep
+from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
 from generation.engine.safety import SafetyChecker, build_checker
 from generation.engine.schedulers import Schedulers, find
 
@@ -79,16 +80,18 @@ class Engine:
         memory.save_memory(self._checkpoint.unet, self._checkpoint.vae)
         self.saves_memory = True
 
-    def generate(self, request: ImageRequest, on_step: OnStep | None = None) -> ImageResult:
+    def generate(
+        self, request: ImageRequest, on_step: OnStep | None = None, on_draft: OnDraft | None = None
+    ) -> ImageResult:
         """Make the images of a request; where memory runs out, once more with slicing and tiling.
 
         Raises:
             UnknownScheduler: the request names one that we don't have.
             OutOfMemory, BrokenLatents: there is no image to show.
-            Whatever on_step raises.
+            Whatever on_step and on_draft raise.
         """
         try:
-            return self._generate(request, on_step)
+            return self._generate(request, on_step, on_draft)
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise
@@ -99,15 +102,17 @@ class Engine:
             raise OutOfMemory(reason)
         logger.warning("Out of memory, trying again with attention slicing and VAE tiling.")
         self.save_memory()
-        return self.generate(request, on_step)
+        return self.generate(request, on_step, on_draft)
 
-    def _generate(self, request: ImageRequest, on_step: OnStep | None) -> ImageResult:
+    def _generate(self, request: ImageRequest, on_step: OnStep | None, on_draft: OnDraft | None) -> ImageResult:
         report = on_step or (lambda step, steps: None)
         samples = self.prepare(request)
         steps = len(samples[0].timesteps)
         report(0, steps)
         for step in range(steps):
             self.step(samples)
+            if on_draft and step + 1 < steps:
+                on_draft(partial(self.draft, request, samples[0]))
             report(step + 1, steps)
         return self.finish(request, samples)
 
@@ -120,6 +125,14 @@ class Engine:
     def step(self, samples: Sequence[Sample]) -> None:
         """Advance samples of one latent size and one prompt length by one step each."""
         self._denoiser.step(samples)
+
+    @torch.inference_mode()
+    def draft(self, request: ImageRequest, sample: Sample) -> Image.Image:
+        """Return a small picture of what a sample is becoming, without what a mask keeps; black if it is unsafe."""
+        latents = sample.latents if sample.expected is None else sample.expected.to(sample.latents.dtype)
+        image = self._autoencoder.draft(latents.nan_to_num(), request.width, request.height)
+        unsafe = request.safety_checker and self._safety_checker and self._safety_checker.is_nsfw([image])[0]
+        return Image.new("RGB", image.size) if unsafe else image
 
     @torch.inference_mode()
     def finish(self, request: ImageRequest, samples: Sequence[Sample]) -> ImageResult:

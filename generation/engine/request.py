@@ -11,6 +11,12 @@ Mode = Literal["text2img", "img2img", "inpaint"]
 OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all): once before the first step, then after each. What it raises ends the work."""
 
+OnDraft = Callable[[Callable[[], Image.Image]], None]
+"""Called after each step but the last, before OnStep, with a function that paints what the first image is becoming.
+
+Painting takes a part of a step's time, so it is the callee that decides whether to.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest:

@@ -30,14 +30,14 @@ class AtStep:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
-    def generate(self, request: Any, on_step: Callable[[int, int], None]) -> Any:
+    def generate(self, request: Any, on_step: Callable[[int, int], None], on_draft: Any) -> Any:
         def watch(step: int, steps: int) -> None:
             self.last_step = step
             if step == self.step:
                 self.happening()
             on_step(step, steps)
 
-        return self.engine.generate(request, on_step=watch)
+        return self.engine.generate(request, on_step=watch, on_draft=on_draft)
 
 
 def make(generation: Generation, engine: Any, stopping: threading.Event | None = None) -> Generation:

@@ -1,0 +1,77 @@
+"""A million generations of one account, written by the database itself in about a minute or two."""
+
+from datetime import timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import ApiKey, User
+from billing import ledger
+
+DAYS = 365  # over which they are spread
+VOCABULARY = 5000  # words; the k-th is about as common as 1/k
+MODELS = ["sdxl-base", "sdxl-base", "sdxl-base", "dreamshaper", "dreamshaper", "sd-turbo"]
+
+FILL = """
+INSERT INTO generation_generation (
+    account_id, api_key_id, status, params, file_prefix, init_image_url, mask_image_url, init_image_name,
+    mask_image_name, inputs_ready, webhook_url, held_credits, charged_credits, attempt, step, model, model_revision, vae,
+    nsfw, blanked_images, compute_seconds, message, created_at, nudged_at, started_at, computed_at, finished_at
+)
+SELECT
+    %(account)s,
+    (%(keys)s::bigint[])[1 + (random() * 2.999)::int %% 3],
+    outcome.status,
+    jsonb_build_object(
+        'mode', (ARRAY['img2img','img2img','img2img','text2img','text2img','inpaint'])[1 + floor(random() * 6)::int],
+        'prompt', words.prompt, 'seed', floor(random() * 4294967295)::bigint, 'negative_prompt', '',
+        'width', 512, 'height', 512, 'samples', 1, 'num_inference_steps', 31, 'guidance_scale', 7.5, 'strength', 0.7,
+        'safety_checker', true, 'enhance_prompt', true, 'base64', false),
+    gen_random_uuid(), '', '', 'input', '', true, '', 1, (outcome.status = 'success' AND NOT outcome.blanked)::int,
+    1, 21,
+    CASE outcome.status WHEN 'success' THEN (%(models)s::text[])[1 + floor(random() * %(model_count)s)::int] ELSE '' END,
+    '', '', CASE WHEN outcome.blanked THEN '[true]'::jsonb ELSE '[false]'::jsonb END, outcome.blanked::int, 2, '',
+    submitted.at, submitted.at, submitted.at + interval '1 second', submitted.at + interval '3 seconds',
+    submitted.at + interval '4 seconds' * (0.5 + random())
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS g
+CROSS JOIN LATERAL (SELECT %(start)s::timestamptz + g * %(step)s::interval AS at) AS submitted
+CROSS JOIN LATERAL (
+    SELECT string_agg('word' || floor(%(vocabulary)s ^ (random() + 0 * w))::int, ' ') AS prompt
+    FROM generate_series((1 + 0 * g)::int, 12) AS w
+) AS words
+CROSS JOIN LATERAL (SELECT random() + 0 * g AS r, random() + 0 * g < 0.005 AS hit) AS dice
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN dice.r < 0.02 THEN 'failed' WHEN dice.r < 0.03 THEN 'canceled' ELSE 'success' END AS status,
+           dice.r >= 0.03 AND dice.hit AS blanked
+) AS outcome
+"""
+
+
+def fill(rows: int, batch: int = 100_000) -> User:
+    """Write the generations and return their account.
+
+    Every word `word1` … `word4999` occurs, the first in most prompts and the last in few; `ancient` only in the oldest
+    tenth, in every second prompt.
+    """
+    user = User.objects.create_user("million@example.org")
+    ledger.grant(user.pk, 1000, "benchmark")
+    keys = [ApiKey.create(user, name)[0].pk for name in ("website", "app", "batch")]
+    facts = {
+        "account": user.pk,
+        "keys": keys,
+        "models": MODELS,
+        "model_count": len(MODELS),
+        "vocabulary": VOCABULARY,
+        "start": timezone.now() - timedelta(days=DAYS),
+        "step": timedelta(days=DAYS) / rows,
+    }
+    with connection.cursor() as cursor:
+        for first in range(1, rows + 1, batch):
+            cursor.execute(FILL, facts | {"first": first, "last": min(rows, first + batch - 1)})
+        cursor.execute(
+            "UPDATE generation_generation SET params = jsonb_set(params, '{prompt}', to_jsonb('ancient ' || "
+            "(params->>'prompt'))) WHERE account_id = %s AND id %% 2 = 0 AND created_at < %s",
+            [user.pk, facts["start"] + timedelta(days=DAYS / 10)],
+        )
+        cursor.execute("VACUUM ANALYZE generation_generation")
+    return user

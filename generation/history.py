@@ -1,0 +1,124 @@
+"""Finds an account's generations: by filters, newest first, one page after another at the same cost however deep.
+
+A page begins after the last row of the one before (its instant and id), so nothing is counted or skipped, and each
+filter has an index that ends in that order (generation.models.HISTORY_INDEXES).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
+
+from accounts.models import ApiKey, User
+from generation.models import Generation
+
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+PAGE_ROWS = 48
+RECENT_ROWS = 20_000  # looked through one by one for words, before the index of words is asked
+MODELS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What to show of the history; empty values show everything."""
+
+    status: str = ""
+    mode: str = ""
+    model: str = ""
+    api_key: str = ""  # its id, or "pages" for what was made without a key
+    words: str = ""  # each begins a word of the prompt
+    since: date | None = None  # UTC, both included
+    until: date | None = None
+    blanked: bool = False  # only those with an image that the safety checker replaced
+
+    def __bool__(self) -> bool:
+        return self != Filters()
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a page begins: after this row."""
+
+    created_at: datetime
+    pk: int
+
+    def __str__(self) -> str:
+        return f"{(self.created_at - EPOCH) // MICROSECOND}_{self.pk}"
+
+    @classmethod
+    def read(cls, text: str) -> "Cursor | None":
+        """Return the cursor that `text` spells, or None."""
+        match = re.fullmatch(r"([0-9]{1,17})_([0-9]{1,18})", text)
+        return cls(EPOCH + int(match[1]) * MICROSECOND, int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some generations, and where the next ones begin."""
+
+    generations: list[Generation]
+    after: Cursor | None
+
+
+def own(account: User) -> QuerySet[Generation]:
+    """Return what the account may see: its generations that it did not delete."""
+    return Generation.objects.filter(account=account, deleted_at=None)
+
+
+def page(account: User, filters: Filters, after: Cursor | None = None, rows: int = PAGE_ROWS) -> Page:
+    """Return the newest generations that pass the filters and are older than `after`."""
+    found = newest_first(filtered(own(account), filters), after)
+    if filters.words:
+        generations = with_words(found, own(account), filters.words, after, rows + 1)
+    else:
+        generations = list(found.select_related("api_key")[: rows + 1])
+    last = generations[rows - 1] if len(generations) > rows else None
+    return Page(generations[:rows], Cursor(last.created_at, last.pk) if last else None)
+
+
+def filtered(generations: QuerySet[Generation], filters: Filters) -> QuerySet[Generation]:
+    """Return those that pass all filters but the words."""
+    exact = {name: value for name in ("status", "mode", "model") if (value := getattr(filters, name))}
+    generations = generations.filter(**exact)
+    if filters.api_key:
+        generations = generations.filter(api_key=None if filters.api_key == "pages" else filters.api_key)
+    if filters.since:
+        generations = generations.filter(created_at__gte=midnight(filters.since))
+    if filters.until:
+        generations = generations.filter(created_at__lt=midnight(filters.until + timedelta(days=1)))
+    if filters.blanked:
+        generations = generations.filter(blanked_images__gt=0)
+    return generations
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def newest_first(generations: QuerySet[Generation], after: Cursor | None) -> QuerySet[Generation]:
+    if after:
+        # The first condition is the one that an index can begin at.
+        generations = generations.filter(
+            Q(created_at__lt=after.created_at) | Q(pk__lt=after.pk), created_at__lte=after.created_at
+        )
+    return generations.order_by("-created_at", "-id")
+
+
+def models(account: User) -> list[str]:
+    """Return the names of the models that made something for the account, by a few steps along an index."""
+    names: list[str] = []
+    while len(names) < MODELS_SHOWN:
+        later = own(account).filter(model__gt=names[-1] if names else "")
+        name = later.order_by("model").values_list("model", flat=True).first()
+        if name is None:
+            break
+        names.append(name)
+    return names
+
+
+def keys(account: User) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(user=account).order_by("name", "id")
