@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 SILENCE_SECONDS = 15.0  # proxies cut connections that are silent for longer
 LONGEST_SECONDS = 300.0  # then the browser asks again, and is judged again
-RETRY_MILLISECONDS = 1000
+RETRY = b"retry: 1000\n\n"  # milliseconds until a browser that was cut off asks again
 FINAL_EVENT = "end"
 
 
@@ -114,7 +114,7 @@ class Watchers:
         self.news.set()
         leave_at = time.monotonic() + LONGEST_SECONDS
         try:
-            yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+            yield RETRY
             while time.monotonic() < leave_at:
                 state = self.states.get(pk)
                 if state and state.id != last_id:

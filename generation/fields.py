@@ -216,8 +216,9 @@ class Image(RequestField, serializers.CharField):
         return self.checked(content)
 
     def checked(self, content: bytes) -> bytes:
-        """Return the bytes of an uploaded image, if it is one."""
+        """Return the bytes of an image, if it is one."""
         try:
+            images.check_size(content)
             images.read_header(content)
         except images.UnusableImage as refusal:
             raise serializers.ValidationError(str(refusal)) from refusal

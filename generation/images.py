@@ -79,6 +79,12 @@ def cover(image: Image.Image, width: int, height: int) -> Image.Image:
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
 
 
+def check_size(data: bytes, *, max_bytes: int = MAX_BYTES) -> None:
+    """Raise UnusableImage for a file that is too large."""
+    if len(data) > max_bytes:
+        raise UnusableImage(f"The image is larger than {max_bytes / 2**20:g} MB.")
+
+
 def is_url(text: str) -> bool:
     """Tell whether an image field holds a link, rather than the image itself."""
     return text.lower().startswith(("http://", "https://"))

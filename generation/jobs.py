@@ -4,7 +4,8 @@ import logging
 
 from django.conf import settings
 
-from generation import fetch, images, services, storage
+from generation import erasure, fetch, images, services, storage
+from generation.models import Generation, Status
 from generation.retention import expire as expire  # called by the clock, as is
 from generation.sweep import sweep as sweep
 
@@ -47,3 +48,8 @@ def store_image(url: str) -> str:
     data = fetch.fetch(url, allowed_hosts=settings.FETCH_ALLOWED_HOSTS)
     images.read_header(data)
     return storage.save_input(data)
+
+
+def remove_files(pk: int) -> None:
+    """Remove the files of a deleted generation (io worker)."""
+    erasure.remove_files(pk)

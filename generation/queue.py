@@ -79,6 +79,12 @@ def await_webhooks(seconds: int) -> None:
     redis().blpop([WEBHOOKS], timeout=seconds)
 
 
+def ring_removal(generation_pk: int) -> None:
+    """Let an io worker remove the files of a deleted generation."""
+    enqueue = partial(named("io").enqueue, "generation.jobs.remove_files", generation_pk)
+    transaction.on_commit(partial(attempt, enqueue))
+
+
 def announce_end(generation: Generation) -> None:
     """Wake the callers that wait for the generation."""
     transaction.on_commit(partial(attempt, partial(redis().publish, ENDED, generation.pk)))

@@ -53,3 +53,8 @@ class Inpaint(ImageToImage):
     mask_image = Image(help_text="White is repainted, black is kept.")
 
     mode: Mode = "inpaint"
+
+
+MODES: dict[str, type[TextToImage]] = {kind.mode: kind for kind in (TextToImage, ImageToImage, Inpaint)}
+IMAGES = ("init_image", "mask_image")
+UNPRICED = ("prompt", "negative_prompt", *IMAGES)  # what has no influence on the price

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts import quotas
-from generation import idempotency, queue, services
+from generation import erasure, idempotency, queue, services
 from generation.models import Generation, Status
 from generation.webhooks import sending
 
@@ -29,5 +29,6 @@ def sweep() -> None:
             Generation.objects.filter(pk=generation.pk).update(nudged_at=now)
             queue.ring(generation)
     sending.give_up_old()
+    erasure.ring_overdue()
     idempotency.forget()
     quotas.forget()

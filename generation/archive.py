@@ -1,0 +1,68 @@
+"""Packs images into one zip file, a piece at a time: it is sent while it is made, and never in memory as a whole."""
+
+import io
+import logging
+import zipfile
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+from generation import storage
+from generation.models import Generation, Status
+from generation.waiting import in_thread
+
+logger = logging.getLogger(__name__)
+
+
+class Outlet(io.RawIOBase):
+    """Takes what is written and hands it out again; can't be sought in, so the zip file is written front to back."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload] # whatever buffer zipfile writes
+        self.pieces.append(piece)
+        return len(piece)
+
+    def take(self) -> bytes:
+        taken, self.pieces = b"".join(self.pieces), []
+        return taken
+
+
+def file_name(generation: Generation, k: int) -> str:
+    """Return the name of image `k` for the person who keeps it."""
+    return f"atelier-{generation.pk}-{k + 1}.png"
+
+
+def pieces(generations: Iterable[Generation]) -> Iterator[bytes]:
+    """Yield a zip file of the generations' images, an image at a time; one that can't be read is left out."""
+    outlet = Outlet()
+    with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed
+        for generation in generations:
+            for k in range(len(generation.nsfw) if has_images(generation) else 0):
+                try:
+                    png = storage.read_image(generation, k)
+                except Exception:  # each storage library has errors of its own
+                    logger.exception("Image %s of %s can't be read.", k, generation)
+                    continue
+                archive.writestr(zipfile.ZipInfo(file_name(generation, k), created(generation)), png)
+                yield outlet.take()
+    yield outlet.take()
+
+
+def has_images(generation: Generation) -> bool:
+    return generation.status == Status.SUCCESS and generation.files_removed_at is None
+
+
+def created(generation: Generation) -> tuple[int, int, int, int, int, int]:
+    at = generation.created_at
+    return (at.year, at.month, at.day, at.hour, at.minute, at.second)
+
+
+async def stream(generations: list[Generation]) -> AsyncIterator[bytes]:
+    """Yield the same without holding a thread between two images."""
+    rest = pieces(generations)
+    while (piece := await in_thread(next, rest, None)) is not None:
+        yield piece

@@ -1,0 +1,59 @@
+"""Deletes generations for their owner: hidden at once, and their images and words removed.
+
+The row stays with what the ledger's entries need to be explained: size, steps, times, credits. What the storage holds
+is removed by an io worker, and the sweep asks again for what was not.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from generation import history, queue, services, storage
+from generation.models import LIVE, Delivery, Generation, IdempotencyKey
+
+SAID = {"prompt": "", "negative_prompt": ""}  # what is left of the parameters' words
+BATCH = 500
+REMOVE_AGAIN_SECONDS = 60
+
+
+def delete(account: User, pks: Iterable[int]) -> int:
+    """Delete those of the account's generations and return how many; one that is not over is canceled first."""
+    wanted = list(pks)
+    for pk in history.own(account).filter(pk__in=wanted, status__in=LIVE).values_list("pk", flat=True):
+        services.cancel(pk)
+    with transaction.atomic():
+        generations = list(history.own(account).filter(pk__in=wanted).select_for_update().order_by("pk"))
+        for generation in generations:
+            generation.params |= SAID
+            generation.deleted_at = timezone.now()
+            generation.init_image_url = generation.mask_image_url = generation.webhook_url = generation.message = ""
+            generation.track_id = None
+            queue.ring_removal(generation.pk)
+        words = ["init_image_url", "mask_image_url", "webhook_url", "message", "track_id"]
+        Generation.objects.bulk_update(generations, ["params", "deleted_at", *words])
+        # A webhook that is still to be sent is sent: somebody waits for it.
+        Delivery.objects.filter(generation__in=generations).exclude(state=Delivery.State.PENDING).delete()
+        IdempotencyKey.objects.filter(generation__in=generations).delete()
+    return len(generations)
+
+
+def remove_files(pk: int) -> None:
+    """Remove the images and inputs of a deleted generation; doing it twice does no harm."""
+    generation = Generation.objects.filter(pk=pk, deleted_at__isnull=False, files_removed_at=None).first()
+    if generation is None:
+        return
+    storage.delete_images(generation)
+    storage.delete_inputs(generation)
+    Generation.objects.filter(pk=pk).update(files_removed_at=timezone.now(), init_image_name="", mask_image_name="")
+
+
+def ring_overdue() -> None:
+    """Ask again for the removals that nobody did."""
+    overdue = Generation.objects.filter(
+        deleted_at__lt=timezone.now() - timedelta(seconds=REMOVE_AGAIN_SECONDS), files_removed_at=None
+    )
+    for pk in overdue.values_list("pk", flat=True)[:BATCH]:
+        queue.ring_removal(pk)
