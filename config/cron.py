@@ -10,7 +10,7 @@ from rq.job import Job
 
 from accounts import jobs as accounts
 from billing import jobs as billing
-from generation.jobs import expire, sweep
+from generation.jobs import expire, sum_up_usage, sweep
 
 
 class HeadOfQueue(Queue):
@@ -40,3 +40,5 @@ rq.cron.register(accounts.sweep, queue_name="io", interval=60, ttl=60, result_tt
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)
 rq.cron.register(expire, queue_name="io", cron="41 * * * *", job_timeout=3600, result_ttl=0)
+# Often, since a run finds in no time that there is nothing to do: the first one after midnight does it.
+rq.cron.register(sum_up_usage, queue_name="io", interval=900, ttl=900, result_ttl=0, failure_ttl=24 * 3600)

@@ -53,7 +53,8 @@ def pieces(generations: Iterable[Generation]) -> Iterator[bytes]:
 
 
 def has_images(generation: Generation) -> bool:
-    return generation.status == Status.SUCCESS and generation.files_removed_at is None
+    gone = generation.files_removed_at or generation.images_expired_at
+    return generation.status == Status.SUCCESS and gone is None
 
 
 def created(generation: Generation) -> tuple[int, int, int, int, int, int]:

@@ -15,6 +15,8 @@ from generation import history, queue, services, storage
 from generation.models import LIVE, Delivery, Generation, IdempotencyKey
 
 SAID = {"prompt": "", "negative_prompt": ""}  # what is left of the parameters' words
+# What else the caller said, as it is afterwards.
+FORGOTTEN = {"init_image_url": "", "mask_image_url": "", "webhook_url": "", "message": "", "track_id": None}
 BATCH = 500
 REMOVE_AGAIN_SECONDS = 60
 
@@ -29,11 +31,10 @@ def delete(account: User, pks: Iterable[int]) -> int:
         for generation in generations:
             generation.params |= SAID
             generation.deleted_at = timezone.now()
-            generation.init_image_url = generation.mask_image_url = generation.webhook_url = generation.message = ""
-            generation.track_id = None
+            for name, value in FORGOTTEN.items():
+                setattr(generation, name, value)
             queue.ring_removal(generation.pk)
-        words = ["init_image_url", "mask_image_url", "webhook_url", "message", "track_id"]
-        Generation.objects.bulk_update(generations, ["params", "deleted_at", *words])
+        Generation.objects.bulk_update(generations, ["params", "deleted_at", *FORGOTTEN])
         # A webhook that is still to be sent is sent: somebody waits for it.
         Delivery.objects.filter(generation__in=generations).exclude(state=Delivery.State.PENDING).delete()
         IdempotencyKey.objects.filter(generation__in=generations).delete()

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
-from django.core.files.storage import default_storage, storages
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from accounts.holdings import Farewell, File, Holding, NotYet, farewells, holdings
 from accounts.models import User
 from generation import services, storage
+from generation.erasure import FORGOTTEN, SAID
 from generation.models import LIVE, Generation, IdempotencyKey, Status, UsageDay
 from generation.webhooks.models import Attempt, Delivery, Endpoint, Event, SilencedUrl
 
 WORDS = "Every image, every start image and every prompt is erased within minutes. What runs now is canceled."
 BATCH = 200
 SILENCE = timedelta(minutes=1)  # after its end a generation's worker has stopped writing
-SAID = {"prompt": "", "negative_prompt": ""}  # what is left of the parameters' words
 
 
 def register() -> None:
@@ -75,18 +75,13 @@ def erase(user: User) -> None:
 
 def erase_one(generation: Generation) -> None:
     storage.delete_images(generation)
-    for name in filter(None, (generation.init_image_name, generation.mask_image_name)):
-        storages["inputs"].delete(name)
+    storage.delete_inputs(generation)
     now = timezone.now()
     Generation.objects.filter(pk=generation.pk).update(
         params=generation.params | SAID,
-        init_image_url="",
-        mask_image_url="",
         init_image_name="",
         mask_image_name="",
-        webhook_url="",
-        track_id=None,
-        message="",
         deleted_at=generation.deleted_at or now,
         files_removed_at=now,
+        **FORGOTTEN,
     )

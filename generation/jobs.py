@@ -4,8 +4,7 @@ import logging
 
 from django.conf import settings
 
-from generation import erasure, fetch, images, services, storage
-from generation.models import Generation, Status
+from generation import erasure, fetch, images, services, storage, usage
 from generation.retention import expire as expire  # called by the clock, as is
 from generation.sweep import sweep as sweep
 
@@ -53,3 +52,8 @@ def store_image(url: str) -> str:
 def remove_files(pk: int) -> None:
     """Remove the files of a deleted generation (io worker)."""
     erasure.remove_files(pk)
+
+
+def sum_up_usage() -> None:
+    """Sum up what was used on the days that are over (io worker)."""
+    usage.sum_up()

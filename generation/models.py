@@ -181,7 +181,7 @@ class IdempotencyKey(models.Model):
 
 
 class UsageDay(models.Model):
-    """What one account used on a day that is over, by key, model and mode; written only by generation/usage.py.
+    """What one account used on a day that is over, by key and model; written only by generation/usage.py.
 
     It is a sum over the generations that ended on that day, kept because they may be a million and may be deleted.
     """
@@ -202,3 +202,12 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} on {self.day}"
+
+
+class SummedDay(models.Model):
+    """A day whose UsageDays are written, so that nobody writes them twice."""
+
+    day = models.DateField(primary_key=True)  # UTC
+
+    def __str__(self) -> str:
+        return f"{self.day}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
+LONGEST_ARGUMENT = 60_000  # characters; Linux takes 128 KiB in one argument, and a base64 image is soon longer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ def samples(base_url: str, endpoint: str, parameters: Mapping[str, Any], key: st
 
 
 def curl(url: str, body: dict[str, Any]) -> str:
-    return f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(as_json(body))}"
+    if len(text := as_json(body)) > LONGEST_ARGUMENT:
+        return f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d @- <<'JSON'\n{text}\nJSON"
+    return f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(text)}"
 
 
 def python(url: str, body: dict[str, Any]) -> str:
@@ -115,6 +118,8 @@ LANGUAGES: dict[str, tuple[str, Callable[[str, dict[str, Any]], str]]] = {
     "php": ("PHP", php),
     "java": ("Java", java),
 }
+
+LABELS = {language: label for language, (label, _) in LANGUAGES.items()}
 
 
 def as_json(body: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NOTE = "atelier.wait"  # where a view leaves its note in the ASGI scope
-STREAM = "atelier.stream"  # where a view leaves what is to be sent after its answer's headers
 THREADS = 32  # requests inside Django at once; the rest wait in line without a thread
 POLL_SECONDS = 1.0
 BAD_REQUEST: list[Message] = [
@@ -65,17 +64,6 @@ def request_wait(
     """Note that the caller is to wait; without an ASGI server around (in a unit test, say) nobody does."""
     if seconds > 0 and hasattr(request, "scope"):
         request.scope[NOTE] = Wait(pk, seconds, reply)
-
-
-Chunks = Callable[[], AsyncIterator[bytes]]
-
-
-def request_stream(request: HttpRequest, chunks: Chunks) -> bool:
-    """Note that `chunks()` is to be sent as the answer's body; False without an ASGI server, which sends none."""
-    if not hasattr(request, "scope"):
-        return False
-    request.scope[STREAM] = chunks
-    return True
 
 
 class Endings:

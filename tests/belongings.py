@@ -12,7 +12,7 @@ from accounts import exports
 from accounts.models import Export, Plan
 from billing import ledger
 from billing.models import Offer, Pack, Purchase, Subscription
-from generation import services, storage
+from generation import images, services, storage
 from generation.models import Generation
 from generation.params import Inputs, Params
 from generation.webhooks import listening
@@ -48,7 +48,9 @@ def furnish(person: Person) -> Belongings:
     claimed = services.claim(generation.pk)
     assert claimed
     for k, name in enumerate(("cat.jpg", "flower.jpg")):
-        storage.save_image(claimed, k, picture(name), as_base64=False)
+        png = picture(name)
+        storage.save_image(claimed, k, png, as_base64=False)
+        storage.save_thumbnail(claimed, k, images.encode_thumbnail(images.decode(png)))
     services.succeed(claimed, [False, False], 2.4, "starter", "1", "starter")
     failed = services.claim(submit(person, Params("text2img", "a red rocket", seed=8)).pk)
     assert failed

@@ -1,7 +1,10 @@
 """One generation: all that is known of it, what it is doing now, and what can be done with it."""
 
+import base64
+from dataclasses import asdict
 from functools import partial
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
@@ -10,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-from generation import archive, erasure, services, storage, waiting
+from generation import archive, erasure, samples, services, storage, waiting
 from generation import events as watching
 from generation import images as formats
 from generation.models import Generation
@@ -35,6 +38,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "stages": shown.stages(generation),
         "deliveries": generation.deliveries.order_by("-pk"),
         "description": shown.description(generation),
+        "languages": samples.LABELS,
     }
     return render(request, "generation/generation.html", context)
 
@@ -62,6 +66,19 @@ def events(request: HttpRequest, pk: int) -> HttpResponse:
     response["X-Accel-Buffering"] = "no"
     waiting.request_stream(request, partial(watching.watchers.events, pk, last_id))
     return response
+
+
+@login_required
+@require_safe
+def code(request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer the request that makes this again, as programs in several languages; the start image is in them whole."""
+    generation = own_generation(request, pk)
+    parameters = {name: value for name, value in generation.params.items() if name != "mode"}
+    for name, image in kept_inputs(generation).items():
+        parameters[name] = image if isinstance(image, str) else base64.b64encode(image).decode()
+    base_url = settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")
+    found = samples.samples(base_url, generation.mode, parameters)
+    return JsonResponse({"samples": [asdict(sample) for sample in found]})
 
 
 @login_required

@@ -18,6 +18,7 @@ from generation.models import Generation
 from generation.pages import refusals, shown
 from generation.pages.visitor import account_of
 from generation.params import Params
+from generation.samples import LABELS
 
 SAMPLES = {
     "cat.jpg": "a cat",
@@ -50,6 +51,7 @@ def context(account: User, earlier: Generation | None, keeps_seed: bool = True) 
         "limits": asdict(limits) | {"side": side},
         "modes": MODES,
         "samples": SAMPLES,
+        "languages": LABELS,
         "earlier": shown.description(earlier) if earlier else None,
         "start_image": input_address(earlier, "init"),
         "mask_image": input_address(earlier, "mask"),

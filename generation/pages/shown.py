@@ -44,14 +44,16 @@ def images(generation: Generation) -> list[ShownImage]:
 
 def has_input(generation: Generation, name: str) -> bool:
     """Tell whether the start image ("init") or the mask ("mask") can be shown."""
-    return bool(getattr(generation, f"{name}_image_name")) and generation.files_removed_at is None
+    gone = generation.files_removed_at or generation.inputs_expired_at
+    return bool(getattr(generation, f"{name}_image_name", "")) and gone is None
 
 
 def description(generation: Generation) -> dict[str, Any]:
     """Return everything that the playground's scripts show of a generation."""
     state = events.state(generation)
     addresses = {
-        name: reverse(f"generation_{name}", args=[generation.pk]) for name in ("events", "state", "cancel", "again")
+        name: reverse(f"generation_{name}", args=[generation.pk])
+        for name in ("events", "state", "cancel", "again", "code")
     }
     return {
         "id": generation.pk,
@@ -82,6 +84,11 @@ class Stage:
     seconds: float
     share: float  # of the whole, in percent
     begins: float  # the same
+
+    @property
+    def kind(self) -> str:
+        """The first word of the name, for style sheets."""
+        return self.name.partition(" ")[0]
 
 
 def stages(generation: Generation) -> list[Stage]:

@@ -24,6 +24,6 @@ def replace(by):
 
 class Migration(migrations.Migration):
 
-    dependencies = [("generation", "0005_day_of_counting")]
+    dependencies = [("generation", "0008_retention")]
 
     operations = [migrations.RunPython(replace(CREATE), replace(CREATE_WITHOUT_ACCOUNT))]

@@ -1,0 +1,42 @@
+/* Follows a generation to its end: server-sent events, or asking every second where they don't arrive. */
+
+const PATIENCE_MS = 4000; // how long events may stay away before we ask
+
+/** Call onProgress with each state and onEnd once with the final description; returns what ends the watching. */
+export function watch(addresses, { onProgress, onEnd }) {
+  const source = new EventSource(addresses.events);
+  let over = false;
+  let heard = performance.now();
+
+  const stop = () => {
+    over = true;
+    source.close();
+    clearInterval(timer);
+  };
+
+  async function ask() {
+    let description;
+    try {
+      const response = await fetch(addresses.state, { headers: { Accept: "application/json" } });
+      if (!response.ok) return;
+      description = await response.json();
+    } catch {
+      return; // offline for a moment
+    }
+    if (over) return;
+    if (["queued", "processing"].includes(description.status)) {
+      onProgress({ ...description, draft: "" });
+    } else {
+      stop();
+      onEnd(description);
+    }
+  }
+
+  source.addEventListener("progress", (event) => {
+    heard = performance.now();
+    onProgress(JSON.parse(event.data));
+  });
+  source.addEventListener("end", () => { source.close(); ask(); });
+  const timer = setInterval(() => { if (performance.now() - heard > PATIENCE_MS) ask(); }, 1000);
+  return stop;
+}
