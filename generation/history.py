@@ -85,16 +85,12 @@ def filtered(generations: QuerySet[Generation], filters: Filters) -> QuerySet[Ge
     if filters.api_key:
         generations = generations.filter(api_key_id=None if filters.api_key == "pages" else int(filters.api_key))
     if filters.since:
-        generations = generations.filter(created_at__gte=midnight(filters.since))
+        generations = generations.filter(created_at__gte=datetime.combine(filters.since, time.min, UTC))
     if filters.until:
-        generations = generations.filter(created_at__lt=midnight(filters.until + timedelta(days=1)))
+        generations = generations.filter(created_at__lte=datetime.combine(filters.until, time.max, UTC))
     if filters.blanked:
         generations = generations.filter(blanked_images__gt=0)
     return generations
-
-
-def midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
 
 
 def newest_first(generations: QuerySet[Generation], after: Cursor | None) -> QuerySet[Generation]:

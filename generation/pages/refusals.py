@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from django.http import JsonResponse
 from rest_framework.exceptions import ValidationError
 
-from accounts.quotas import QuotaExceeded, RateLimited
+from accounts.quotas import AccountSuspended, QuotaExceeded, RateLimited
 from billing.ledger import InsufficientCredits
 
-REFUSALS = (InsufficientCredits, QuotaExceeded, RateLimited)
+REFUSALS = (AccountSuspended, InsufficientCredits, QuotaExceeded, RateLimited)
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Refusal:
 def explain(error: Exception) -> Refusal:
     """Return the words for one of REFUSALS."""
     match error:
+        case AccountSuspended():
+            reason = str(error).rstrip(".")
+            return Refusal(403, f"Your account is suspended: {reason}. Images and credits stay as they are.")
         case InsufficientCredits(needed=needed, available=available):
             return Refusal(402, f"This needs {needed} credits and you have {available}.", "/billing/", "Buy credits")
         case QuotaExceeded(period=period):
