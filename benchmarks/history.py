@@ -24,8 +24,9 @@ def main(rows: int) -> None:
     setup_test_environment()
     call_command("migrate", verbosity=0)
 
-    from benchmarks.million import DAYS, fill
     from django.utils import timezone
+
+    from benchmarks.million import DAYS, fill
     from generation.history import Cursor
     from tests.sessions import logged_in
 
@@ -37,7 +38,9 @@ def main(rows: int) -> None:
         return str(Cursor(timezone.now() - timedelta(days=DAYS * share), 0))
 
     key = account.api_keys.get(name="app").pk
-    week = f"since={timezone.now() - timedelta(days=107):%Y-%m-%d}&until={timezone.now() - timedelta(days=100):%Y-%m-%d}"
+    week = (
+        f"since={timezone.now() - timedelta(days=107):%Y-%m-%d}&until={timezone.now() - timedelta(days=100):%Y-%m-%d}"
+    )
     pages = {
         "first page": "",
         "first page as a table": "view=table",

@@ -18,7 +18,7 @@ from tests.generation.conftest import Submit
 from tests.sessions import logged_in
 from tests.v3.bodies import mask, picture
 
-HOSTILE = "it's a $HOME `cat` \\ \"here\" $(ls)\nJSON\n</script> ${x} Öl 🐈"
+HOSTILE = 'it\'s a $HOME `cat` \\ "here" $(ls)\nJSON\n</script> ${x} Öl 🐈'
 # Says what curl would have sent: the last argument, or what comes on standard input.
 SENT = 'curl() { if [ "${@: -1}" = @- ]; then cat; else printf %s "${@: -1}"; fi; }\n'
 
@@ -74,7 +74,8 @@ def test_a_long_image_comes_on_standard_input(site: Client, submit: Submit) -> N
 
     command = copies(site, generation)["curl"]
 
-    assert "<<'JSON'\n" in command and command.endswith("\nJSON")
+    assert "<<'JSON'\n" in command
+    assert command.endswith("\nJSON")
     assert sent_by(command) == expected(generation, init_image=image)
 
 

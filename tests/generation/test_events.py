@@ -144,12 +144,15 @@ def test_a_stream_ends_with_the_end(submit: Submit) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("attempt", "step", "draft"), [(1, 1, f"data:image/jpeg;base64,{DRAFT}"), (0, 0, ""), (7, 0, "")])
+@pytest.mark.parametrize(
+    ("attempt", "step", "draft"), [(1, 1, f"data:image/jpeg;base64,{DRAFT}"), (0, 0, ""), (7, 0, "")]
+)
 def test_whoever_comes_late_sees_the_last_draft_of_this_attempt(
     submit: Submit, attempt: int, step: int, draft: str
 ) -> None:
     generation = services.claim(submit().pk)
-    assert generation and generation.attempt == 1
+    assert generation
+    assert generation.attempt == 1
     progress.publish(Progress(generation.pk, attempt, 1, 2, DRAFT, 1))
 
     [event] = watched(generation.pk)

@@ -82,7 +82,9 @@ def made(alice: Person, rich_bob: Person, submit: Submit) -> dict[int, str]:
         "bob's": submit(by=rich_bob),
     }
     claim = services.claim(generations["failed"].pk)
-    assert claim and services.fail(claim) and services.cancel(generations["canceled"].pk)
+    assert claim
+    assert services.fail(claim)
+    assert services.cancel(generations["canceled"].pk)
     for k, generation in enumerate(generations.values()):
         Generation.objects.filter(pk=generation.pk).update(created_at=NOON - timedelta(days=k))
     return {generation.pk: name for name, generation in generations.items()}
@@ -182,7 +184,9 @@ def test_every_page_size_gives_the_same_rows(
         assert seen == expected
 
 
-@pytest.mark.parametrize("after", ["x", "1", "1_", "_1", "-1_1", "1_1_1", "9" * 18 + "_1", "1_" + "9" * 19, "٣_٣", "1_1\n"])
+@pytest.mark.parametrize(
+    "after", ["x", "1", "1_", "_1", "-1_1", "1_1_1", "9" * 18 + "_1", "1_" + "9" * 19, "٣_٣", "1_1\n"]
+)
 def test_a_place_that_can_not_be_read_is_the_beginning(site: Client, alice: Person, after: str) -> None:
     old(alice.user, 1)
 
@@ -323,7 +327,8 @@ def test_deleting_asks_first(site: Client, submit: Submit, rich_bob: Person) -> 
 
     page = reply.content.decode()
     assert "Delete 2 generations?" in page
-    assert page.count('name="chosen"') == 2 and f'value="{bobs.pk}"' not in page
+    assert page.count('name="chosen"') == 2
+    assert f'value="{bobs.pk}"' not in page
     assert not Generation.objects.filter(deleted_at__isnull=False).exists()
 
 
@@ -382,7 +387,8 @@ def test_deleting_removes_files_and_words_and_keeps_what_the_ledger_needs(
 def test_deleting_what_is_under_way_cancels_it_and_charges_nothing(alice: Person, submit: Submit) -> None:
     queued, running = submit(), submit()
     claim = services.claim(running.pk)
-    assert claim and alice.balance == 998
+    assert claim
+    assert alice.balance == 998
 
     assert erasure.delete(alice.user, [queued.pk, running.pk]) == 2
 

@@ -241,7 +241,9 @@ def test_the_page_shows_sums_and_how_much_of_each_limit_is_used(alice: Person, s
     assert "style=" not in reply.content.decode()
 
 
-def test_a_key_that_is_gone_keeps_its_sums(alice: Person, some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_gone_keeps_its_sums(
+    alice: Person, some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
     usage.sum_up()
     alice.api_key.delete()
