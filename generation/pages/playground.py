@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -86,10 +86,18 @@ def make(request: HttpRequest) -> HttpResponse:
             return refusals.respond(error)
         facts = {"errors": error.detail} if isinstance(error, ValidationError) else {"refusal": refusals.explain(error)}
         status = 400 if isinstance(error, ValidationError) else refusals.explain(error).status
-        return render(request, "generation/playground.html", context(account, None) | facts, status=status)
+        filled_in = context(account, None) | typed(request.POST) | facts
+        return render(request, "generation/playground.html", filled_in, status=status)
     if wants_page:
         return redirect("generation", generation.pk)
     return JsonResponse(shown.description(generation), status=201)
+
+
+def typed(form: QueryDict) -> dict[str, Any]:
+    """Return what the person wrote, as the template takes it, so that nothing has to be written again."""
+    words = asdict(START) | {name: value for name, value in form.items() if name in Params.__dataclass_fields__}
+    switches = {name: form.get(name) == "yes" for name in ("enhance_prompt", "safety_checker")}
+    return {"params": words | switches, "seed": form.get("seed", "")}
 
 
 @login_required

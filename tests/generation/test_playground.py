@@ -122,6 +122,24 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_is_written(site: Clie
     assert written() == before
 
 
+def test_what_was_typed_is_still_there_after_a_refusal(site: Client) -> None:
+    wrong = FORM | {"mode": "inpaint", "prompt": '"a" <b>', "width": "65", "strength": "0.25", "safety_checker": "yes"}
+
+    page = site.post(MAKE, wrong, **BROWSER).content.decode()
+
+    for words in (
+        "&quot;a&quot; &lt;b&gt;</textarea>",
+        'name="negative_prompt" maxlength="2000" value="a dog"',
+        'id="mode_inpaint" value="inpaint" checked',
+        'name="width" min="64" max="1024" step="8" value="65"',
+        'name="strength" min="0" max="1" step="0.01" value="0.25"',
+        'name="seed" inputmode="numeric" pattern="[0-9]*" value="7"',
+        'name="enhance_prompt" value="yes">',
+        'name="safety_checker" value="yes" checked>',
+    ):
+        assert words in page
+
+
 @pytest.mark.parametrize("data", [b"", b"no image", picture()[:40]])
 def test_a_file_that_is_no_image_is_refused(site: Client, data: bytes) -> None:
     before = written()
