@@ -1,6 +1,6 @@
 """Accounts for staff."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -40,8 +40,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     add_form = NewUser
     change_password_form = AdminPasswordChangeForm
     ordering = ("-id",)
-    list_display = ("email", "plan", "is_active", "is_staff", "joined_at")
-    list_filter = ("plan", "is_active", "is_staff")
+    list_display: tuple[str, ...] = ("email", "plan", "is_active", "is_staff", "joined_at")
+    list_filter: ClassVar[tuple[Any, ...]] = ("plan", "is_active", "is_staff")
     search_fields = ("email",)
     fieldsets = (
         (None, {"fields": ("email", "password", "plan", "time_zone", "joined_at", "last_login")}),

@@ -10,6 +10,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from auditlog.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
@@ -17,7 +18,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from accounts.addresses import client_address
-from accounts.models import User
+from accounts.models import ApiKey, QuotaOverride, User
+
+HELD = (ApiKey, QuotaOverride)  # rows of an account that the log follows
 
 acting: ContextVar[HttpRequest | None] = ContextVar("acting", default=None)
 
@@ -66,6 +69,20 @@ def person_behind(request: HttpRequest) -> User | None:
         return User.objects.filter(pk=history[0]).first()
     user = getattr(request, "user", None)
     return user if isinstance(user, User) and user.is_authenticated else None
+
+
+def forget(user: User) -> None:
+    """Take out of the log what it says of a closed account and from where it came; that something was done stays."""
+    about = (
+        (User, [user.pk]),
+        *((held, list(held.objects.filter(user=user).values_list("pk", flat=True))) for held in HELD),
+    )
+    for model, pks in about:
+        words = f"{model._meta.verbose_name} of closed account {user.pk}"
+        LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model), object_id__in=pks).update(
+            object_repr=words, changes={}, changes_text=""
+        )
+    LogEntry.objects.filter(actor=user).update(actor_email=None, remote_addr=None)
 
 
 def note(thing: Model, **changes: tuple[object, object]) -> None:

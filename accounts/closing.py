@@ -13,7 +13,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import exports, queue
+from accounts import audit, exports, queue
 from accounts.holdings import Farewell, NotYet, farewells
 from accounts.models import ApiKey, User, new_webhook_secret
 
@@ -48,6 +48,7 @@ def erase(pk: int) -> None:
     if user is None:
         return
     exports.delete(user.exports.all())
+    audit.forget(user)
     gone = [has_gone(farewell, user) for farewell in farewells]
     if not all(gone):
         return

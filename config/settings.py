@@ -213,15 +213,21 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # What staff do
 HIJACK_PERMISSION_CHECK = "office.impersonation.may_impersonate"
-AUDITLOG_INCLUDE_TRACKING_MODELS = (  # kept with before and after, but for secrets and what changes by itself
+AUDITLOG_INCLUDE_TRACKING_MODELS = (  # kept with before and after; secrets are not among the fields
     {
         "model": "accounts.User",
-        "exclude_fields": ["password", "webhook_secret", "previous_webhook_secret", "last_login"],
+        "include_fields": [
+            *("email", "plan", "time_zone", "suspended_at", "suspension_reason"),
+            *("is_active", "is_staff", "is_superuser", "groups", "user_permissions"),
+        ],
         "m2m_fields": ["groups", "user_permissions"],
     },
     {
         "model": "accounts.ApiKey",
-        "exclude_fields": ["digest", "previous_digest", "last_used_at", "previous_last_used_at"],
+        "include_fields": [
+            *("user", "name", "scope", "spending_cap_credits", "allowed_addresses"),
+            *("expires_at", "revoked_at"),
+        ],
     },
     "accounts.Plan",
     "accounts.QuotaOverride",

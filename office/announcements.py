@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -16,5 +17,6 @@ def current() -> QuerySet[Announcement]:
 
 
 def announcements(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: `announcements`, asked for only by a page that shows them."""
-    return {"announcements": current}
+    """Context processor: `announcements`, asked for only by a page that shows them, and `pretend_stripe_url`."""
+    pretend = settings.STRIPE_API_BASE if settings.STRIPE == "fake" else ""
+    return {"announcements": current, "pretend_stripe_url": pretend}

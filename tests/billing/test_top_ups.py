@@ -9,6 +9,7 @@ from django.core import mail
 from django.db import IntegrityError
 from django.utils import timezone
 
+from accounts.models import User
 from billing import customers, gateway, jobs, ledger, purchases, queue, reconciliation, top_ups
 from billing.models import Notice, Pack, Purchase, TopUp
 from tests.conftest import Person
@@ -227,14 +228,15 @@ def test_a_pack_that_is_not_on_sale_any_more_is_not_bought(
     assert not Purchase.objects.exists()
 
 
-@pytest.mark.parametrize("stopped", ["suspended", "turned off", "no Stripe"])
+@pytest.mark.parametrize("stopped", ["suspended", "closed", "turned off", "no Stripe"])
 def test_who_does_not_want_or_may_not_is_not_charged(
     stripe: PretendStripe, turn_on: Callable[..., None], bob: Person, settings: Any, stopped: str
 ) -> None:
     turn_on()
     if stopped == "suspended":
-        bob.user.is_active = False
-        bob.user.save()
+        User.objects.filter(pk=bob.user.pk).update(suspended_at=timezone.now(), suspension_reason="Chargebacks.")
+    elif stopped == "closed":
+        User.objects.filter(pk=bob.user.pk).update(is_active=False)
     elif stopped == "turned off":
         top_ups.turn_off(bob.user)
     else:

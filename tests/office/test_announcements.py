@@ -1,6 +1,7 @@
 """One line above every page, for a time."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
@@ -43,3 +44,13 @@ def test_staff_write_it_in_the_admin(staff: Client) -> None:
 def test_the_database_refuses_one_that_ends_before_it_begins(db: None) -> None:
     with pytest.raises(IntegrityError, match="announcement_ends_after_it_begins"):
         Announcement.objects.create(text="Hello", begins_at=timezone.now(), ends_at=timezone.now() - timedelta(1))
+
+
+def test_billing_says_when_its_stripe_is_a_pretend_one(staff: Client, settings: Any) -> None:
+    words = "pretend Stripe</a> here, and no money moves"
+    assert words not in staff.get("/billing/").content.decode()
+
+    settings.STRIPE, settings.STRIPE_API_BASE = "fake", "http://127.0.0.1:8001"
+
+    assert words in staff.get("/billing/").content.decode()
+    assert words not in staff.get("/account/").content.decode()

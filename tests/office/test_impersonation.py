@@ -19,7 +19,7 @@ def test_staff_become_a_customer_and_themselves_again_under_a_banner(
     staff: Client, alice: Person, charlie: Person
 ) -> None:
     assert become(staff, alice).status_code == 302
-    page = staff.get("/")
+    page = staff.get("/billing/")
     assert page.context["user"] == alice.user
     assert BANNER in page.content.decode()
     assert staff.get("/admin/").status_code == 302
@@ -28,7 +28,7 @@ def test_staff_become_a_customer_and_themselves_again_under_a_banner(
 
     assert back.status_code == 200
     assert back.context["user"] == charlie.user
-    assert BANNER not in staff.get("/").content.decode()
+    assert BANNER not in staff.get("/billing/").content.decode()
 
 
 def test_it_is_in_the_audit_log_with_who_it_was(staff: Client, alice: Person, charlie: Person) -> None:
@@ -55,4 +55,4 @@ def test_nobody_becomes_staff_and_customers_become_nobody(
     assert become(customer, alice).status_code == 403
     assert become(clerk, alice).status_code == 403
     assert become(Client(), alice).status_code == 302  # to the login
-    assert customer.get("/").context["user"] == bob.user
+    assert customer.get("/billing/").context["user"] == bob.user

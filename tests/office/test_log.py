@@ -1,12 +1,13 @@
 """What staff change is in the audit log with before and after, and never a secret."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from auditlog.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, closing
 from accounts.models import ApiKey, Plan, User
 from billing.models import Pack
 from generation import services
@@ -23,7 +24,9 @@ def test_plans_and_packs_are_followed(staff: Client, charlie: Person) -> None:
     plan = Plan.objects.create(name="Studio", images_per_month=100)
     pack = Pack.objects.create(name="Small", credits=100, price_cents=500, currency="usd")
 
-    staff.post(f"/admin/accounts/plan/{plan.pk}/change/", {"name": "Studio", "images_per_month": 200})
+    staff.post(
+        f"/admin/accounts/plan/{plan.pk}/change/", {"name": "Studio", "images_per_month": 200, "queue_weight": 1}
+    )
     staff.post(
         f"/admin/billing/pack/{pack.pk}/change/",
         {"name": "Small", "credits": 100, "price_cents": 600, "currency": "usd", "is_active": "on"},
@@ -91,3 +94,17 @@ def test_a_change_without_a_request_has_no_person(alice: Person) -> None:
     entry = LogEntry.objects.get_for_object(User.objects.get(pk=alice.user.pk)).filter(action=1).first()
     assert entry
     assert (entry.actor, entry.remote_addr) == (None, None)
+
+
+def test_a_closed_account_leaves_no_name_in_the_log(staff: Client, alice: Person, address: Callable[..., str]) -> None:
+    staff.post(address(alice, "suspend"), {"reason": "She asked for it"})
+    ApiKey.create(alice.user, "second")
+
+    closing.close(alice.user)
+    closing.erase(alice.user.pk)
+
+    entries = LogEntry.objects.filter(object_id__in=[alice.user.pk, *alice.user.api_keys.values_list("pk", flat=True)])
+    assert entries.count() >= 3
+    told = [(entry.object_repr, entry.changes, entry.changes_text) for entry in entries]
+    assert "alice" not in str(told)
+    assert "She asked" not in str(told)

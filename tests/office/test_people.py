@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
@@ -12,6 +13,7 @@ from accounts.authentication import InvalidKey, authenticate
 from accounts.models import ApiKey, Plan, User
 from billing.models import Entry, Wallet
 from generation import services
+from generation.models import Generation
 from generation.params import Inputs, Params
 from tests.conftest import Api, Person
 
@@ -80,9 +82,9 @@ def test_a_wrong_form_moves_nothing(staff: Client, bob: Person, address: Address
 
 
 def test_a_suspended_account_is_told_why_and_loses_nothing(
-    staff: Client, alice: Person, api: Api, settings: object, address: Address
+    staff: Client, alice: Person, api: Api, settings: Any, address: Address
 ) -> None:
-    settings.SUPPORT_EMAIL = "help@example.org"  # type: ignore[attr-defined]
+    settings.SUPPORT_EMAIL = "help@example.org"
     made = services.submit(alice.user, Params(mode="text2img", prompt="a cat", seed=1), Inputs())
     balance = alice.balance
 
@@ -113,7 +115,7 @@ def test_a_suspended_account_sees_it_on_every_page(alice: Person, staff: Client,
     client = Client()
     client.force_login(alice.user)
 
-    assert "This account is suspended: Chargebacks." in client.get("/").content.decode()
+    assert "This account is suspended: Chargebacks." in client.get("/billing/").content.decode()
 
 
 def test_all_keys_of_an_account_are_revoked_at_once(staff: Client, alice: Person, address: Address) -> None:
@@ -156,3 +158,24 @@ def test_customers_are_sent_to_the_login(bob: Person, alice: Person, address: Ad
 def test_looking_changes_nothing(staff: Client, alice: Person, address: Address, what: str) -> None:
     assert staff.get(address(alice, what)).status_code == 405
     assert authenticate(alice.key)
+
+
+@pytest.mark.parametrize(("real_codes", "status"), [(False, 200), (True, 403)])
+def test_the_refusal_has_its_true_code_where_codes_are_true(
+    staff: Client, alice: Person, api: Api, settings: Any, address: Address, real_codes: bool, status: int
+) -> None:
+    settings.V3_REAL_STATUS_CODES = real_codes
+    staff.post(address(alice, "suspend"), {"reason": "Chargebacks."})
+
+    assert api.post("text2img", {"key": alice.key, "prompt": "a dog"}).status_code == status
+    assert not Generation.objects.exists()
+
+
+def test_the_list_shows_credits_and_who_is_suspended(staff: Client, alice: Person, address: Address) -> None:
+    staff.post(address(alice, "suspend"), {"reason": "Chargebacks."})
+
+    page = staff.get("/admin/accounts/user/?suspended_at__isempty=0").content.decode()
+
+    assert "alice@example.org" in page
+    assert "1,000" in page
+    assert "charlie@example.org</a>" not in page

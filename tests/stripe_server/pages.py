@@ -46,6 +46,8 @@ def show(account: Account, method: str, path: str, params: Params, webhooks: Web
     match path.strip("/").split("/"):
         case ["pretend.css"]:
             return Page((FOLDER / "pretend.css").read_bytes(), headers={"Content-Type": "text/css"})
+        case ["favicon.ico"]:
+            return Page(status=204)
         case [""] if method == "GET":
             return dashboard(account)
         case ["do"] if method == "POST":

@@ -61,7 +61,7 @@ class Command(BaseCommand):
             self.show_image(base_url, self.account(base_url))
         addresses = f"Site {base_url}   API {base_url}/api/docs   Admin {base_url}/admin/   Logs {shown(log_dir)}/"
         if settings.STRIPE == "fake":
-            call_command("stock_shop", stdout=self.stdout)
+            call_command("starter_catalog", stdout=self.stdout)
             addresses += f"\nCards are taken by a pretend Stripe, and no money moves: {settings.STRIPE_API_BASE}/"
         self.stdout.write(f"\n{addresses}\nCtrl-C stops everything.")
 
