@@ -20,7 +20,7 @@ def test_a_key_is_made_copied_rotated_and_revoked(logged_in_page: Page) -> None:
     page.get_by_label("Credits a month").fill("50")
     page.get_by_role("button", name="Make the key").click()
     page.locator(".secret").get_by_role("button", name="Copy").click()
-    expect(page.get_by_text("Copied")).to_be_visible()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
     first = page.evaluate("navigator.clipboard.readText()")
     assert authenticate(first, Scope.GENERATE).spending_cap_credits == 50
 
