@@ -70,7 +70,7 @@ class PersonAdmin(UserAdmin):
     """The account's fields, below everything that is known of it."""
 
     change_form_outer_before_template = "office/_dossier.html"
-    list_display = ("email", "plan", "balance", "is_suspended", "is_staff", "joined_at")
+    list_display = ("email", "plan", "balance", "suspended", "is_staff", "joined_at")
     list_filter = ("plan", ("suspended_at", admin.EmptyFieldListFilter), "is_active", "is_staff")
     list_select_related = ("plan", "wallet")
     inlines = ()  # type: ignore[assignment]  # the keys are in the dossier
@@ -80,9 +80,9 @@ class PersonAdmin(UserAdmin):
         wallet: Wallet = user.wallet  # every account has one
         return f"{wallet.balance:,}"
 
-    @admin.display(description="Suspended", boolean=True)
-    def is_suspended(self, user: User) -> bool:
-        return user.suspended_at is not None
+    @admin.display(description="Suspended", ordering="suspended_at", empty_value="")
+    def suspended(self, user: User) -> str | None:
+        return f"since {user.suspended_at:%-d %b %Y}" if user.suspended_at else None
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # its money must stay explained: an account is suspended, or closed by its owner
