@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from accounts.models import ApiKey, User
@@ -32,14 +33,12 @@ def is_page(address: Address) -> bool:
 @pytest.fixture(scope="module")
 def owned(django_db_setup: None, django_db_blocker: Any, web: Web, folder: Path) -> Iterator[Belongings]:
     """Alice and one of each thing she can own, for all pages: they are only looked at."""
-    kept = settings.STORAGES
-    settings.STORAGES = storages("", folder)
-    with django_db_blocker.unblock():
+    # Not by assignment: the storage of the test before would stay in use.
+    with override_settings(STORAGES=storages("", folder)), django_db_blocker.unblock():
         user = User.objects.create_user("alice@example.org", "correct horse")
         ledger.grant(user.pk, 1000, "test:alice")
         yield furnish(Person(user, *ApiKey.create(user, "Production")))
         call_command("flush", interactive=False, verbosity=0)
-    settings.STORAGES = kept
 
 
 @pytest.fixture(scope="module")
