@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
+LONGEST_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB
 LONGEST_ARGUMENT = 60_000  # characters; Linux takes 128 KiB in one argument, and a base64 image is soon longer
 
 
@@ -31,9 +32,10 @@ def samples(base_url: str, endpoint: str, parameters: Mapping[str, Any], key: st
 
 
 def curl(url: str, body: dict[str, Any]) -> str:
-    if len(text := as_json(body)) > LONGEST_ARGUMENT:
-        return f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d @- <<'JSON'\n{text}\nJSON"
-    return f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(text)}"
+    head, data = f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d", as_json(body)
+    if len(data.encode()) > LONGEST_ARGUMENT_BYTES:
+        return f"{head} @- <<'END'\n{data}\nEND"  # no line of JSON is END: line breaks are spelled inside its texts
+    return f"{head} {shlex.quote(data)}"
 
 
 def python(url: str, body: dict[str, Any]) -> str:

@@ -17,6 +17,9 @@ function choose(language, except) {
 }
 choose(localStorage.getItem(LANGUAGE) ?? "curl");
 
+// On a phone the pages stand in one line: begin with this one.
+document.querySelector(".docs .side-nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 // The key replaces what stands for it in the samples; it is kept nowhere.
 for (const field of document.querySelectorAll("[data-fills-key]")) {
   let shown = field.dataset.fillsKey;

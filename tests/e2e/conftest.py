@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.contenttypes.models import ContentType
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from config.storage import storages
@@ -37,7 +38,14 @@ def stripe() -> Iterator[PretendStripe]:
 
 
 @pytest.fixture(scope="package")
-def web(django_db_setup: None, folder: Path, stripe: PretendStripe) -> Iterator[Web]:
+def content_types(django_db_setup: None, django_db_blocker: Any) -> list[ContentType]:
+    """The kinds of rows as the server will know them."""
+    with django_db_blocker.unblock():
+        return list(ContentType.objects.all())
+
+
+@pytest.fixture(scope="package")
+def web(content_types: list[ContentType], folder: Path, stripe: PretendStripe) -> Iterator[Web]:
     takes_cards = {
         "STRIPE_SECRET_KEY": "sk_test_pretend",
         "STRIPE_API_BASE": stripe.url,
@@ -53,6 +61,16 @@ def web(django_db_setup: None, folder: Path, stripe: PretendStripe) -> Iterator[
 def _one_storage(settings: Any, folder: Path, _own_folder: None) -> None:
     """Share the server's folder, so that images made here are served there."""
     settings.STORAGES = storages("", folder)
+
+
+@pytest.fixture(autouse=True)
+def _same_content_types(request: pytest.FixtureRequest, content_types: list[ContentType]) -> None:
+    """Keep the ids that the server remembers: they are given anew when the test before has emptied the tables."""
+    if "transactional_db" in request.fixturenames:
+        request.getfixturevalue("transactional_db")
+        ContentType.objects.all().delete()
+        ContentType.objects.bulk_create(content_types)
+        ContentType.objects.clear_cache()
 
 
 @pytest.fixture

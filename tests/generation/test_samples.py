@@ -85,6 +85,15 @@ def test_a_program_sends_what_was_asked(language: str, echo: Echo, tmp_path: Pat
     assert "success" in run.stdout
 
 
+def test_a_large_image_is_no_argument_too_long_for_a_shell(echo: Echo) -> None:
+    body = {"prompt": NASTY, "init_image": "x" * 300_000}
+    program = sample("curl", body, f"http://127.0.0.1:{echo.server_port}")
+
+    subprocess.run(["bash"], input=program, text=True, capture_output=True, check=True, timeout=60)
+
+    assert echo.bodies[0][2] == {"key": KEY_PLACEHOLDER} | body
+
+
 @given(no_surrogates)
 def test_a_shell_reads_any_prompt(prompt: str) -> None:
     words = shlex.split(sample("curl", {"prompt": prompt}, key="sk_a").replace("\\\n  -", "-"))
