@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
-LONGEST_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB
-LONGEST_ARGUMENT = 60_000  # characters; Linux takes 128 KiB in one argument, and a base64 image is soon longer
+LONGEST_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB in one argument, and a base64 image is soon longer
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def samples(base_url: str, endpoint: str, parameters: Mapping[str, Any], key: st
 def curl(url: str, body: dict[str, Any]) -> str:
     head, data = f"curl {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d", as_json(body)
     if len(data.encode()) > LONGEST_ARGUMENT_BYTES:
-        return f"{head} @- <<'END'\n{data}\nEND"  # no line of JSON is END: line breaks are spelled inside its texts
+        return f"{head} @- <<'JSON'\n{data}\nJSON"  # which no line of the body is
     return f"{head} {shlex.quote(data)}"
 
 
