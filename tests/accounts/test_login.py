@@ -13,6 +13,7 @@ from django.test import Client
 from accounts.models import User
 from generation.management.commands import demo
 from tests.conftest import Person
+from tests.services import free_port
 
 PASSWORD = "pale otter at dawn"
 
@@ -259,6 +260,25 @@ def test_a_recovery_code_lets_in_once(alice: Person, protected: str) -> None:
 
     assert enter()
     assert not enter()
+
+
+@pytest.fixture
+def no_redis(settings: Any) -> None:
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": f"redis://127.0.0.1:{free_port()}/0"}}
+
+
+def test_who_has_an_account_gets_in_while_redis_is_away(alice: Person, no_redis: None) -> None:
+    client = Client()
+    reply = log_in(client, alice.user.email, "correct horse")
+
+    assert reply.status_code == 302
+    assert is_logged_in(client)
+
+
+def test_an_account_is_closed_to_guesses_while_redis_is_away_too(alice: Person, no_redis: None) -> None:
+    replies = [log_in(Client(), alice.user.email, f"guess {k}").content for k in range(11)]
+
+    assert b"Too many failed tries." in replies[10]
 
 
 # Sessions
