@@ -1,36 +1,13 @@
-"""Tells an io worker that there is something to do; the only module of billing that talks to Redis.
+"""Asks io workers for the functions of billing/jobs.py."""
 
-As everywhere a message is only a nudge, sent after the commit: what it is about is in the database, and the clock's
-sweep finds it there when the message is lost.
-"""
-
-import logging
-from functools import cache, partial
-
-import django_rq
-from django.conf import settings
-from django.db import transaction
-from redis import Redis, RedisError
-
-logger = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 5
-
-
-@cache
-def redis() -> Redis:
-    """Return this process's connection pool."""
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
+from config import nudges
 
 
 def ring(job: str, pk: int) -> None:
-    """Let an io worker call the function of billing/jobs.py."""
-    transaction.on_commit(partial(enqueue, job, pk))
+    """Let an io worker call the job, once what it is about is committed."""
+    nudges.ring(f"billing.jobs.{job}", pk)
 
 
 def enqueue(job: str, pk: int) -> None:
-    try:
-        queue = django_rq.get_queue("io", connection=redis(), commit_mode="auto")
-        queue.enqueue(f"billing.jobs.{job}", pk, failure_ttl=24 * 3600)
-    except RedisError as error:
-        logger.warning("Redis was not told (%s); the sweep will.", error)
+    """Let an io worker call the job for what is there already."""
+    nudges.enqueue(f"billing.jobs.{job}", pk)

@@ -1,24 +1,19 @@
-"""Tells Redis that there is work, or that some is done; the only module that talks to Redis.
+"""Tells Redis that there are generations to make, or that one is done, and keeps there how the gpu workers fare.
 
-A message is only a nudge: the database row is the truth, so a message that is lost or doubled does no harm. Everything
-here is sent after the commit, and Redis being away is logged and mended by the clock's sweep.
+A message is only a nudge (config/nudges.py), sent after the commit: the database row is the truth.
 """
 
 import json
-import logging
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
-import django_rq
-from django.conf import settings
 from django.db import transaction
-from redis import Redis, RedisError
-from rq import Queue
+from redis import RedisError
 from rq.utils import as_text
 
+from config import nudges
+from config.nudges import FAILURE_SECONDS, attempt, named
+from config.nudges import redis as redis
 from generation.models import Generation
-
-logger = logging.getLogger(__name__)
 
 ENDED = "atelier:ended"  # channel: the id of each generation that reached a final state
 WEBHOOKS = "atelier:webhooks"  # list: notes that wake the senders
@@ -27,18 +22,6 @@ GPU_WORKERS = "atelier:gpu_workers"  # hash: worker → facts
 BEAT_SECONDS, SILENCE_SECONDS = 10, 35
 LOADING = "atelier:loading_seconds"
 UNKNOWN_LOADING_SECONDS = 15.0  # before any worker has loaded a model
-TIMEOUT_SECONDS = 5
-
-
-@cache
-def redis() -> Redis:
-    """Return this process's connection pool."""
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
-
-
-def named(name: str) -> Queue:
-    """Return an RQ queue that is told at once: the functions here wait for the commit themselves."""
-    return django_rq.get_queue(name, connection=redis(), commit_mode="auto")
 
 
 def ring(generation: Generation, at_front: bool = False) -> None:
@@ -52,7 +35,7 @@ def ring(generation: Generation, at_front: bool = False) -> None:
         f"generation.jobs.{job}",
         job_id=job_id(generation),
         at_front=at_front,
-        failure_ttl=24 * 3600,
+        failure_ttl=FAILURE_SECONDS,
     )
     transaction.on_commit(partial(attempt, enqueue))
 
@@ -81,8 +64,7 @@ def await_webhooks(seconds: int) -> None:
 
 def ring_removal(generation_pk: int) -> None:
     """Let an io worker remove the files of a deleted generation."""
-    enqueue = partial(named("io").enqueue, "generation.jobs.remove_files", generation_pk)
-    transaction.on_commit(partial(attempt, enqueue))
+    nudges.ring("generation.jobs.remove_files", generation_pk)
 
 
 def announce_end(generation: Generation) -> None:
@@ -145,10 +127,3 @@ def job_id(generation: Generation) -> str:
     """Return the name of the RQ job that nudges a worker about this generation in its present state."""
     step = "generate" if generation.inputs_ready else "fetch"
     return f"{step}-{generation.pk}-{generation.attempt}"
-
-
-def attempt(call: Callable[[], object]) -> None:
-    try:
-        call()
-    except RedisError as error:
-        logger.warning("Redis was not told (%s); the sweep will.", error)

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing import jobs, notices
 from billing.models import Notice
+from config import nudges
 from tests.conftest import Person
 
 
@@ -55,7 +56,7 @@ def test_a_mail_server_that_is_away_is_tried_again_later_and_given_up_in_the_end
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_finds_what_redis_lost(bob: Person) -> None:
     notice = notices.write(bob.user, "top_up_off", reason="no")
-    io = notices.queue.django_rq.get_queue("io", connection=notices.queue.redis())
+    io = nudges.named("io")
     assert [(job.func_name, job.args) for job in io.jobs] == [("billing.jobs.send_notice", [notice.pk])]
     io.empty()
 

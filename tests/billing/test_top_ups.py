@@ -10,8 +10,9 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from accounts.models import User
-from billing import customers, gateway, jobs, ledger, purchases, queue, reconciliation, top_ups
+from billing import customers, gateway, jobs, ledger, purchases, reconciliation, top_ups
 from billing.models import Notice, Pack, Purchase, TopUp
+from config import nudges
 from tests.conftest import Person
 from tests.stripe_server import PretendStripe, cards
 
@@ -86,7 +87,7 @@ def test_a_hold_that_crosses_the_line_tells_a_worker_after_the_commit(
 ) -> None:
     ledger.grant(bob.user.pk, 1000, "test:bob")
     turn_on()
-    io = queue.django_rq.get_queue("io", connection=queue.redis())
+    io = nudges.named("io")
     assert io.count == 0
 
     ledger.hold(bob.user.pk, 900, "generation:1")

@@ -1,0 +1,50 @@
+"""Tells Redis that there is work; apps say what for.
+
+A message is only a nudge: what it is about is in the database, so one that is lost or doubled does no harm. While Redis
+is away that is logged, and the clock's sweeps find the work.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import django_rq
+from django.conf import settings
+from django.db import transaction
+from redis import Redis, RedisError
+from rq import Queue
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 5
+FAILURE_SECONDS = 24 * 3600  # how long a job that broke can be looked at
+
+
+@cache
+def redis() -> Redis:
+    """Return this process's connection pool."""
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
+
+
+def named(name: str) -> Queue:
+    """Return an RQ queue that is told at once: whoever asks waits for the commit itself."""
+    return django_rq.get_queue(name, connection=redis(), commit_mode="auto")
+
+
+def ring(job: str, pk: int, **options: Any) -> None:
+    """Let an io worker call the function `job` for a row, once the row is committed; `options` are those of RQ."""
+    transaction.on_commit(partial(enqueue, job, pk, **options))
+
+
+def enqueue(job: str, pk: int, **options: Any) -> None:
+    """Let an io worker call the function `job` for a row that is there already."""
+    attempt(lambda: named("io").enqueue(job, pk, failure_ttl=FAILURE_SECONDS, **options))
+
+
+def attempt(call: Callable[[], object]) -> None:
+    """Tell Redis something that may be lost."""
+    try:
+        call()
+    except RedisError as error:
+        logger.warning("Redis was not told (%s); the sweep will.", error)
