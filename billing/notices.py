@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from billing import queue
 from billing.models import Notice
-from billing.sites import site_url
+from config.sites import site_url
 
 logger = logging.getLogger(__name__)
 

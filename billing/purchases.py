@@ -15,8 +15,8 @@ from accounts.models import User
 from billing import customers, gateway, ledger, truth
 from billing.gateway import Payment, Session
 from billing.models import Offer, Pack, Purchase
-from billing.sites import site_url
 from billing.truth import Change, Stale
+from config.sites import site_url
 
 logger = logging.getLogger(__name__)
 

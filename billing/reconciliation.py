@@ -14,7 +14,7 @@ from accounts.models import User
 from billing import gateway, ledger, objects, purchases, subscriptions, truth
 from billing.gateway import GatewayRefused
 from billing.models import Pack, Purchase, Subscription
-from billing.sites import site_url
+from config.sites import site_url
 
 logger = logging.getLogger(__name__)
 

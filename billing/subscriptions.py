@@ -21,8 +21,8 @@ from accounts.models import User
 from billing import customers, gateway, notices, purchases, truth
 from billing.gateway import Invoice, Line, Session, StripeSubscription
 from billing.models import Offer, Purchase, Subscription
-from billing.sites import site_url
 from billing.truth import Change, Stale
+from config.sites import site_url
 
 logger = logging.getLogger(__name__)
 

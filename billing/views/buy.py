@@ -12,9 +12,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from billing import gateway, ledger, purchases
 from billing.models import Pack, Purchase
-from billing.sites import base_url
 from billing.views.doors import Visit, page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
+from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.models import User
 from billing import customers, gateway, subscriptions
 from billing.models import Offer, Subscription
-from billing.sites import base_url
 from billing.views.doors import Visit, page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
+from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

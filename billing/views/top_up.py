@@ -8,8 +8,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from billing import customers, gateway, top_ups
 from billing.forms import TopUpForm
 from billing.models import Pack, TopUp
-from billing.sites import base_url
 from billing.views.doors import Visit, page, shop, to_stripe
+from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -4,7 +4,6 @@ import base64
 from dataclasses import asdict
 from functools import partial
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
@@ -13,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
+from config.sites import base_url
 from generation import archive, erasure, samples, services, storage, waiting
 from generation import events as watching
 from generation import images as formats
@@ -37,7 +37,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "has_mask": shown.has_input(generation, "mask"),
         "stages": shown.stages(generation),
         "deliveries": generation.deliveries.order_by("-pk"),
-        "description": shown.description(generation),
+        "state": None if generation.is_final else watching.state(generation),
         "languages": samples.LABELS,
     }
     return render(request, "generation/generation.html", context)
@@ -76,8 +76,7 @@ def code(request: HttpRequest, pk: int) -> HttpResponse:
     parameters = {name: value for name, value in generation.params.items() if name != "mode"}
     for name, image in kept_inputs(generation).items():
         parameters[name] = image if isinstance(image, str) else base64.b64encode(image).decode()
-    base_url = settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")
-    found = samples.samples(base_url, generation.mode, parameters)
+    found = samples.samples(base_url(request), generation.mode, parameters)
     return JsonResponse({"samples": [asdict(sample) for sample in found]})
 
 

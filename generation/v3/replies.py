@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts import quotas
 from accounts.models import ApiKey
 from billing import ledger
+from config.sites import site_url
 from generation import estimate, storage
 from generation.models import LIVE, Event, Generation, Status
 
@@ -121,7 +122,7 @@ def event_list(events: list[Event], cursor: int, has_more: bool) -> dict[str, An
 
 def webhook_body(generation: Generation) -> dict[str, Any]:
     """Return what a caller's server is told about the generation's present state."""
-    body = answer(generation, settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}")
+    body = answer(generation, site_url())
     return body | {"track_id": generation.track_id}
 
 

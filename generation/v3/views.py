@@ -17,6 +17,7 @@ from accounts.addresses import client_address
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, Scope
 from billing import ledger
+from config.sites import base_url
 from generation import estimate, idempotency, pricing, services, storage, waiting
 from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
@@ -45,7 +46,7 @@ class V3View(APIView):
     api_key: ApiKey | None = None  # the caller's, once it was read
 
     def handle_exception(self, exc: Exception) -> Response:
-        return errors.respond(exc, base_url(self.request))
+        return errors.respond(exc, base_url(self.request._request))
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -68,7 +69,7 @@ class V3View(APIView):
 
     def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
         """Return the present state; while it is not final, the server waits and then answers the state reached."""
-        base = base_url(self.request)
+        base = base_url(self.request._request)
         if not generation.is_final:
             waiting.request_wait(
                 self.request._request,
@@ -296,8 +297,3 @@ def reply(generation: Generation, base: str, note: str) -> tuple[int, dict[str, 
     """Return the HTTP status and the body for the generation's state."""
     failed = generation.status in (Status.FAILED, Status.CANCELED)
     return (400 if failed and settings.V3_REAL_STATUS_CODES else 200), replies.answer(generation, base, note)
-
-
-def base_url(request: HttpRequest | Request) -> str:
-    """Return the site's own address, without a slash at its end."""
-    return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")
