@@ -1,24 +1,20 @@
 /* The page of a generation: copies, and a running one's progress until its images are there. */
 
 import { offerCopies } from "./copies.js";
-import { watch } from "./playground/watch.js";
+import { showState, watch } from "./playground/watch.js";
 
 const copies = document.getElementById("copies");
 offerCopies(copies, () => copies.dataset.code);
 
 const card = document.querySelector("[data-events]");
 if (card) {
-  const bar = card.querySelector("progress");
+  const places = {
+    bar: card.querySelector("progress"),
+    words: card.querySelector("[data-words]"),
+    eta: card.querySelector("[data-eta]"),
+  };
   watch({ events: card.dataset.events, state: card.dataset.state }, {
-    onProgress({ status, step, steps, eta_seconds, ahead }) {
-      const queued = status === "queued";
-      if (queued) bar.removeAttribute("value");
-      else bar.value = step;
-      card.querySelector("[data-words]").textContent = queued
-        ? (ahead ? `${ahead.toLocaleString("en")} before you` : "Next in line")
-        : `Step ${step} of ${steps}`;
-      card.querySelector("[data-eta]").textContent = eta_seconds ? `about ${eta_seconds} s` : "";
-    },
+    onProgress: (state) => showState(state, places),
     onEnd: () => location.reload(),
   });
 }

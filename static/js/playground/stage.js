@@ -1,12 +1,13 @@
 /* Where the result appears: waiting, becoming, done, or not. */
 
+import { showState } from "./watch.js";
+
 const byId = (id) => document.getElementById(id);
 
 export class Stage {
   constructor() {
     this.description = null;
     this.chosen = null; // the image that is shown large
-    this.startedAt = 0;
   }
 
   only(id) {
@@ -25,17 +26,11 @@ export class Stage {
     say("Your image is on its way.");
   }
 
-  showProgress({ status, step, steps, eta_seconds, ahead, draft }) {
-    const bar = byId("step");
-    bar.max = steps;
-    if (status === "queued") bar.removeAttribute("value");
-    else bar.value = step;
-    const waiting = ahead ? `${ahead.toLocaleString("en")} before you` : "Next in line";
-    byId("step_words").textContent = status === "queued" ? waiting : `Step ${step} of ${steps}`;
-    byId("eta_words").textContent = eta_seconds ? `about ${duration(eta_seconds)}` : "";
-    byId("draft_words").textContent = status === "queued" ? "Waiting for a worker" : "Working";
-    if (draft) {
-      byId("draft").src = draft;
+  showProgress(state) {
+    showState(state, { bar: byId("step"), words: byId("step_words"), eta: byId("eta_words") });
+    byId("draft_words").textContent = state.status === "queued" ? "Waiting for a worker" : "Working";
+    if (state.draft) {
+      byId("draft").src = state.draft;
       byId("draft").hidden = false;
       byId("draft_words").hidden = true;
     }
@@ -129,9 +124,4 @@ function compared(start, image, name) {
 
 function say(words) {
   byId("news").textContent = words;
-}
-
-function duration(seconds) {
-  if (seconds < 90) return `${seconds} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }

@@ -1,5 +1,21 @@
 /* Follows a generation to its end: server-sent events, or asking every second where they don't arrive. */
 
+/** Show a state on a progress bar and in the words beside it: "Step 3 of 21", "2 before you". */
+export function showState({ status, step, steps, eta_seconds, ahead }, { bar, words, eta }) {
+  const queued = status === "queued";
+  bar.max = steps;
+  if (queued) bar.removeAttribute("value");
+  else bar.value = step;
+  const place = ahead ? `${ahead.toLocaleString("en")} before you` : "Next in line";
+  words.textContent = queued ? place : `Step ${step} of ${steps}`;
+  eta.textContent = eta_seconds ? `about ${duration(eta_seconds)}` : "";
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${seconds} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
 const PATIENCE_MS = 4000; // how long events may stay away before we ask
 
 /** Call onProgress with each state and onEnd once with the final description; returns what ends the watching. */
