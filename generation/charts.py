@@ -55,10 +55,6 @@ class Chart:
     total: str = ""  # the one number that sums it up, in words
 
     @property
-    def is_empty(self) -> bool:
-        return not self.lines and not any(column.marks for column in self.columns)
-
-    @property
     def edges(self) -> list[str]:
         """Return the labels that are written below: the first, the middle and the last."""
         labels = [column.label for column in self.columns]

@@ -20,7 +20,7 @@ from generation.pages import shown
 from generation.pages.visitor import account_of
 
 MOST_AT_ONCE = 500  # generations that one click deletes or downloads
-VIEWS = {"gallery": "Gallery", "table": "Table"}
+VIEWS = ("gallery", "table")
 
 
 class FilterForm(forms.Form):
@@ -65,7 +65,7 @@ def page(request: HttpRequest) -> HttpResponse:
     account = account_of(request)
     form = FilterForm(account, request.GET)
     view = request.GET.get("view", "") if request.GET.get("view") in VIEWS else "gallery"
-    facts: dict[str, Any] = {"form": form, "view": view, "views": VIEWS, "link": partial(link, request), "page": None}
+    facts: dict[str, Any] = {"form": form, "view": view, "page": None}
     if form.is_valid():
         filters = form.filters()
         found = history.page(account, filters, Cursor.read(request.GET.get("after", "")))
@@ -74,7 +74,6 @@ def page(request: HttpRequest) -> HttpResponse:
             "rows": [row(generation) for generation in found.generations],
             "filters": filters,
             "more": link(request, after=found.after) if found.after else "",
-            "is_first": "after" not in request.GET,
         }
     facts |= {"gallery_link": link(request, view="gallery"), "table_link": link(request, view="table")}
     wanted = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") else ""
