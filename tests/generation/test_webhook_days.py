@@ -29,7 +29,7 @@ GOOD = ["good", "also good"]
 KINDS = [*GOOD, "slow", "down", "500", "flapping", "302", "410", "100 MB", "reset"]
 SECONDS = {"slow": 14.0, "down": 0.01}  # that an answer takes; others 0.05
 GENERATIONS, EVERY = 8, timedelta(hours=3)
-KILLED = 0.1  # the chance of a sender to be killed while it sends
+KILLED = 0.14  # the chance of a sender to be killed while it sends
 
 
 def hours(now: datetime) -> float:
@@ -143,6 +143,7 @@ def arrivals(server: HostileServer) -> list[tuple[str, int, str]]:
 def test_bad_receivers_for_days_and_senders_that_are_killed(
     alice: Person, submit: Submit, clock: Clock, receivers: dict[str, HostileServer], settings: Any
 ) -> None:
+    random.seed(7)  # the product spreads its delays at random; the same days every time
     port = free_port()
     settings.FETCH_ALLOWED_HOSTS |= {f"127.0.0.1:{port}"}
     urls = {kind: f"http://{server.host}/" for kind, server in receivers.items()} | {
