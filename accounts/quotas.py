@@ -137,14 +137,14 @@ def give_back(user_id: int, api_key_id: int | None, images: int, credits: int, c
         spent.filter(count__gte=credits).update(count=F("count") - credits)
 
 
-def allowances(user: User, live: int = 0) -> list[Allowance]:
-    """Return every counted limit with how much of it is used; `live` as in `admit`."""
-    now, allowed = timezone.now(), limits(user)
+def allowances(user: User, live: int = 0, allowed: Limits | None = None) -> list[Allowance]:
+    """Return every counted limit with how much of it is used; `live` as in `admit`, `allowed` from `limits`."""
+    now, allowed = timezone.now(), allowed or limits(user)
     today = local_day(user, now)
     periods = [minute(now), day(today), month(today)]
     used = dict(Usage.objects.filter(user=user, period__in=periods).values_list("period", "count"))
     resets = [
-        now.replace(second=0, microsecond=0) + timedelta(minutes=1),
+        next_minute(now),
         midnight(user, today + timedelta(days=1)),
         midnight(user, first_of_next_month(today)),
     ]
@@ -156,9 +156,12 @@ def allowances(user: User, live: int = 0) -> list[Allowance]:
     return [*counted, Allowance("generations_at_once", allowed.generations_at_once, live, None)]
 
 
-def rate(user: User) -> Allowance:
-    """Return the requests of this minute."""
-    return allowances(user)[0]
+def rate(user: User, allowed: Limits) -> Allowance:
+    """Return the requests of this minute under the limits given; where they are not limited, they are not looked up."""
+    now = timezone.now()
+    counted = Usage.objects.filter(user=user, period=minute(now)).values_list("count", flat=True)
+    used = 0 if allowed.requests_per_minute is None else counted.first() or 0
+    return Allowance("requests_per_minute", allowed.requests_per_minute, used, next_minute(now))
 
 
 def spending(api_key: ApiKey) -> Allowance:
@@ -203,6 +206,10 @@ def midnight(user: User, of: date) -> datetime:
 
 def first_of_next_month(of: date) -> date:
     return (of.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def next_minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def minute(at: datetime) -> str:

@@ -18,8 +18,16 @@ def eta_seconds(generation: Generation) -> float:
     pace_seconds = pace.seconds_per_credit()
     ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, pace_seconds)
     # The workers share what is ahead; the generation itself is made by one of them.
-    credits = ahead / workers() + generation.held_credits
-    return MARGIN * pace_seconds * credits + loading_seconds()
+    workers = ready_workers()
+    credits = ahead / max(1, workers) + generation.held_credits
+    return MARGIN * pace_seconds * credits + (0.0 if workers else queue.loading_seconds())
+
+
+def promised_seconds(generation: Generation) -> float:
+    """Return the seconds that are left of what its caller was told at submission; asks nobody."""
+    if generation.expected_at is None:
+        return 0.0
+    return max(0.0, (generation.expected_at - timezone.now()).total_seconds())
 
 
 def credits_ahead(generation: Generation, pace_seconds: float) -> float:
@@ -34,7 +42,7 @@ def credits_ahead(generation: Generation, pace_seconds: float) -> float:
         waiting=Sum("held_credits", filter=Q(status=Status.QUEUED), default=0),
         older=Sum("held_credits", filter=Q(status=Status.QUEUED, pk__lt=generation.pk), default=0),
     )
-    used = fairness.used_seconds()
+    used = fairness.used_seconds(pace_seconds)
     mine = next((row for row in accounts if row[0] == generation.account_id), None)
     if mine is None:
         return 0.0
@@ -51,22 +59,21 @@ def credits_ahead(generation: Generation, pace_seconds: float) -> float:
 def queue_seconds(live: QuerySet[Generation]) -> float:
     """Return the seconds until the given live generations will all be over."""
     credits = live.aggregate(credits=Sum("held_credits"))["credits"] or 0
-    return MARGIN * pace.seconds_per_credit() * credits / workers() + (loading_seconds() if credits else 0.0)
+    if not credits:
+        return 0.0
+    workers = ready_workers()
+    return MARGIN * pace.seconds_per_credit() * credits / max(1, workers) + (
+        0.0 if workers else queue.loading_seconds()
+    )
 
 
-def workers() -> int:
-    """Return how many workers there are: those that Redis knows, or at least those that are busy; never none.
+def ready_workers() -> int:
+    """Return how many workers have loaded the model: those that Redis knows, or at least those that are busy.
 
     One that died counts no longer than its lease.
     """
     busy = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).count()
-    return max(1, busy, queue.gpu_workers_alive())
-
-
-def loading_seconds() -> float:
-    """Return how long a worker takes to load the model, while there is none that has."""
-    is_loaded = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).exists()
-    return 0.0 if is_loaded or queue.gpu_workers_alive() else queue.loading_seconds()
+    return max(busy, queue.gpu_workers_alive())
 
 
 def held(since: timedelta) -> tuple[int, int]:

@@ -19,7 +19,7 @@ WINDOW = timedelta(minutes=10)
 def to_make() -> list[int]:
     """Return the next generation of every account that waits for a gpu worker, the one to make first in front."""
     waiting = Generation.objects.filter(status=Status.QUEUED, inputs_ready=True)
-    return in_turn(waiting, used_seconds())
+    return in_turn(waiting, used_seconds(pace.seconds_per_credit()))
 
 
 def to_fetch() -> list[int]:
@@ -39,14 +39,16 @@ def in_turn(waiting: QuerySet[Generation], used: Mapping[int, float]) -> list[in
     return [pk for _, pk in turns]
 
 
-def used_seconds() -> dict[int, float]:
-    """Return the seconds of gpu workers that each account used lately, and will have used when what runs is over."""
+def used_seconds(pace_seconds: float) -> dict[int, float]:
+    """Return the seconds of gpu workers that each account used lately, and will have used when what runs is over.
+
+    `pace_seconds` is what a credit takes (pace.py).
+    """
     since = timezone.now() - WINDOW
     over = Generation.objects.filter(finished_at__gt=since, started_at__isnull=False).order_by()
     spent = over.values_list("account").annotate(time=Sum(F("finished_at") - F("started_at")))
     used = {account: time.total_seconds() for account, time in spent}
     running = Generation.objects.filter(status=Status.PROCESSING).order_by()
-    seconds_per_credit = pace.seconds_per_credit()
     for account, credits in running.values_list("account").annotate(credits=Sum("held_credits")):
-        used[account] = used.get(account, 0.0) + credits * seconds_per_credit
+        used[account] = used.get(account, 0.0) + credits * pace_seconds
     return used

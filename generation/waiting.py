@@ -1,9 +1,9 @@
 """Lets callers wait for a generation without holding a thread.
 
-A view stays synchronous: it answers the present state and notes in the request that the caller is to wait. By then the
-view's thread is free again; this ASGI application, which stands around Django, waits for the word that the generation
-ended and sends the final answer instead. One Redis subscription a process wakes every waiter; one query a second for
-all of them finds what Redis failed to say.
+A view stays synchronous: it answers with headers alone and notes in the request that the caller is to wait. By then
+the view's thread is free again; this ASGI application, which stands around Django, waits for the word that the
+generation ended, and only then is the answer made. One Redis subscription a process wakes every waiter; one query a
+second for all of them finds what Redis failed to say.
 
 Django is only ever between a whole request and a whole answer: slow senders and slow readers hold no thread either.
 What would be too large or too long for a whole answer, a stream of events or an archive, is noted by the view in the
@@ -38,6 +38,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Reply = tuple[int, dict[str, Any]]  # HTTP status and JSON body
 
 NOTE = "atelier.wait"  # where a view leaves its note in the ASGI scope
 THREADS = 32  # requests inside Django at once; the rest wait in line without a thread
@@ -51,19 +52,23 @@ REMEMBERED = 10_000  # ended generations, for callers that begin to wait a momen
 
 @dataclass(frozen=True)
 class Wait:
-    """What a view asks for: wait for the generation at most so long, then answer `reply()`: status and JSON body."""
+    """What a view asks for: wait for the generation at most so long, then answer."""
 
     pk: int
     seconds: float
-    reply: Callable[[], tuple[int, dict[str, Any]]]
+    reply: Callable[[], Reply]  # for the state that was reached
+    unread_reply: Callable[[], Reply]  # while that state can't be read; needs no database
 
 
-def request_wait(
-    request: HttpRequest, pk: int, seconds: float, reply: Callable[[], tuple[int, dict[str, Any]]]
-) -> None:
-    """Note that the caller is to wait; without an ASGI server around (in a unit test, say) nobody does."""
-    if seconds > 0 and hasattr(request, "scope"):
-        request.scope[NOTE] = Wait(pk, seconds, reply)
+def request_wait(request: HttpRequest, wait: Wait) -> bool:
+    """Note that the caller is to wait; False where nobody waits: without an ASGI server (in a unit test, say).
+
+    The view then leaves the body to the wait: of its response only the headers are sent.
+    """
+    if wait.seconds <= 0 or not hasattr(request, "scope"):
+        return False
+    request.scope[NOTE] = wait
+    return True
 
 
 class Endings:
@@ -234,12 +239,12 @@ def state_length(scope: Scope, length_bytes: int) -> None:
 
 
 async def final_answer(wait: Wait, held_back: list[Message]) -> list[Message]:
-    """Return the answer for the state that was reached, under the headers of the one that was held back."""
+    """Return the answer for the state that was reached, under the headers that were held back."""
     try:
         status, body = await in_thread(wait.reply)
-    except Exception:  # the answer that was held back is true as well
+    except Exception:  # the database is away, say; the generation goes on, and the caller can fetch it
         logger.exception("The final answer for generation %s failed.", wait.pk)
-        return held_back
+        status, body = wait.unread_reply()
     content = json.dumps(body, ensure_ascii=False).encode()
     start = held_back[0]
     headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]

@@ -36,7 +36,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "has_start": shown.has_input(generation, "init"),
         "has_mask": shown.has_input(generation, "mask"),
         "stages": shown.stages(generation),
-        "deliveries": generation.deliveries.order_by("-pk"),
+        "deliveries": generation.deliveries.select_related("event").order_by("-pk"),
         "state": None if generation.is_final else watching.state(generation),
         "languages": samples.LABELS,
     }

@@ -112,7 +112,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show the charts, the sums by key and model, and the limits."""
     account = account_of(request)
     form = SpanForm(account, {"days": "30", **request.GET.dict()})
-    shown = report(account, form)
+    shown, limits = report(account, form), quotas.limits(account)
     context = {
         "form": form,
         "report": shown,
@@ -122,9 +122,9 @@ def page(request: HttpRequest) -> HttpResponse:
         "by_model": sorted(shown.by(lambda part: part.model or "none").items(), key=lambda group: -group[1].credits),
         "allowances": [
             {"label": LIMIT_NAMES.get(allowance.name, allowance.name), "allowance": allowance}
-            for allowance in quotas.allowances(account, services.live(account))
+            for allowance in quotas.allowances(account, services.live(account), limits)
         ],
-        "limits": quotas.limits(account),
+        "limits": limits,
         "csv": urlencode({name: value for name, value in request.GET.items() if value}),
     }
     return render(request, "generation/usage.html", context)

@@ -24,7 +24,12 @@ def answer(generation: Generation, base_url: str, note: str = STILL_RUNNING) -> 
         return success(generation, base_url)
     if generation.is_final:
         return failed(generation)
-    return processing(generation, base_url, note)
+    return processing(generation, base_url, note, estimate.eta_seconds(generation))
+
+
+def promise(generation: Generation, base_url: str, note: str) -> dict[str, Any]:
+    """Return the answer while the state can't be read: that of a generation which is not over, as it was estimated."""
+    return processing(generation, base_url, note, estimate.promised_seconds(generation))
 
 
 def success(generation: Generation, base_url: str) -> dict[str, Any]:
@@ -40,11 +45,11 @@ def success(generation: Generation, base_url: str) -> dict[str, Any]:
     }
 
 
-def processing(generation: Generation, base_url: str, note: str) -> dict[str, Any]:
+def processing(generation: Generation, base_url: str, note: str, eta_seconds: float) -> dict[str, Any]:
     return with_track_id(generation) | {
         "status": "processing",
         "tip": TIP,
-        "eta": round(estimate.eta_seconds(generation), 4),
+        "eta": round(eta_seconds, 4),
         "messege": note,  # (sic): clients read this spelling
         "message": note,
         "fetch_result": f"{base_url}/api/v3/fetch/{generation.pk}",
@@ -74,17 +79,17 @@ def canceled(generation: Generation) -> dict[str, Any]:
     }
 
 
-def account(key: ApiKey) -> dict[str, Any]:
+def account(key: ApiKey, limits: quotas.Limits) -> dict[str, Any]:
     """Return what the key's account may do, and how much of it is used."""
     user = key.user
-    allowances = quotas.allowances(user, Generation.objects.filter(account=user, status__in=LIVE).count())
+    allowances = quotas.allowances(user, Generation.objects.filter(account=user, status__in=LIVE).count(), limits)
     return {
         "status": "success",
         "email": user.email,
         "plan": user.plan.name if user.plan else None,
         "time_zone": user.time_zone,
         "balance": ledger.balance(user.pk),
-        "limits": asdict(quotas.limits(user)),
+        "limits": asdict(limits),
         "used": {allowance.name: allowance.used for allowance in allowances},
         "resets_at": {one.name: one.resets_at.isoformat() for one in allowances if one.resets_at},
         "key": key_account(key),

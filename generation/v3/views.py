@@ -23,6 +23,7 @@ from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
 from generation.v3.requests import EventPage, ImageToImage, Inpaint, Price, TextToImage, find_key, read_parameters
+from generation.waiting import Wait
 from generation.webhooks import listening
 
 Call = TextToImage | ImageToImage | Inpaint
@@ -44,6 +45,7 @@ class V3View(APIView):
     permission_classes = ()
     needs = Scope.READ  # what the key must be good for
     api_key: ApiKey | None = None  # the caller's, once it was read
+    limits: quotas.Limits  # the caller's
 
     def handle_exception(self, exc: Exception) -> Response:
         return errors.respond(exc, base_url(self.request._request))
@@ -51,7 +53,7 @@ class V3View(APIView):
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.api_key:
-            for name, value in replies.rate_headers(quotas.rate(self.api_key.user)).items():
+            for name, value in replies.rate_headers(quotas.rate(self.api_key.user, self.limits)).items():
                 response[name] = value
         return response
 
@@ -64,19 +66,22 @@ class V3View(APIView):
         http_request: HttpRequest = self.request._request
         parameters = read_parameters(http_request)
         secret = find_key(http_request, parameters)
-        self.api_key = authenticate(secret, self.needs, client_address(http_request))
-        return parameters, self.api_key
+        key = authenticate(secret, self.needs, client_address(http_request))
+        self.api_key, self.limits = key, quotas.limits(key.user)
+        return parameters, key
 
     def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
         """Return the present state; while it is not final, the server waits and then answers the state reached."""
         base = base_url(self.request._request)
         if not generation.is_final:
-            waiting.request_wait(
-                self.request._request,
+            wait = Wait(
                 generation.pk,
                 wait_seconds,
-                lambda: reply(Generation.objects.get(pk=generation.pk), base, note),
+                reply=lambda: reply(Generation.objects.get(pk=generation.pk), base, note),
+                unread_reply=lambda: (200, replies.promise(generation, base, note)),
             )
+            if waiting.request_wait(self.request._request, wait):
+                return Response({})
         status, body = reply(generation, base, note)
         return Response(body, status=status)
 
@@ -89,7 +94,7 @@ class Generate(V3View):
 
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
-        fields = self.serializer_class(data=parameters, context=asdict(quotas.limits(key.user)))
+        fields = self.serializer_class(data=parameters, context=asdict(self.limits))
         repeatable = fields.repeatable()
         # Before anything is judged: what was accepted once is answered again, though it would be refused by now.
         if repeatable and (earlier := idempotency.find(key.user, repeatable)):
@@ -220,7 +225,7 @@ class PriceView(V3View):
 
     def post(self, request: Request) -> Response:
         parameters, key = self.read()
-        fields = Price(data=parameters, context=asdict(quotas.limits(key.user)))
+        fields = Price(data=parameters, context=asdict(self.limits))
         fields.is_valid(raise_exception=True)
         params = fields.params()
         return Response(
@@ -251,7 +256,7 @@ class AccountView(V3View):
 
     def post(self, request: Request) -> Response:
         _, key = self.read()
-        return Response(replies.account(key))
+        return Response(replies.account(key, self.limits))
 
 
 @extend_schema(request=schema.EVENTS, responses=schema.EVENT_LIST, summary="What happened after a cursor")

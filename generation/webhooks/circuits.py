@@ -5,6 +5,7 @@ whose outcome closes the circuit or opens it for longer. The only module that wr
 """
 
 import random
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -21,12 +22,22 @@ OPEN_SECONDS = [30, 60, 120, 300, 600, 900]  # for the first failure that opens 
 LONGEST_PAUSE = timedelta(hours=1)  # that a host can ask for
 
 
-def host_of(url: str) -> Host:
-    """Return the row of the host that a link leads to."""
+def hosts_of(urls: Iterable[str]) -> dict[str, Host]:
+    """Return the row of the host that each of the links leads to."""
+    names = {url: name_of(url) for url in urls}
+    hosts = {host.name: host for host in Host.objects.filter(name__in=names.values())}
+    missing = sorted(set(names.values()) - hosts.keys())  # in one order, for others may be adding the same ones
+    if missing:
+        now = timezone.now()
+        Host.objects.bulk_create([Host(name=name, served_at=now) for name in missing], ignore_conflicts=True)
+        hosts |= {host.name: host for host in Host.objects.filter(name__in=missing)}
+    return {url: hosts[name] for url, name in names.items()}
+
+
+def name_of(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    host, _ = Host.objects.get_or_create(name=f"{parts.hostname}:{port}"[:300], defaults={"served_at": timezone.now()})
-    return host
+    return f"{parts.hostname}:{port}"[:300]
 
 
 def ready(due: QuerySet[Delivery], now: datetime) -> QuerySet[Host]:

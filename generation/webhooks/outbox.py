@@ -1,6 +1,8 @@
 """Writes down what is to be told, in the transaction in which it happens."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +21,15 @@ LOW_BALANCE_AGAIN = timedelta(hours=1)
 SILENCED = "Not sent: this address answered 410 Gone under this key before."
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told: an endpoint, or a request's own address; with an `answer` already it is only shown, as given up."""
+
+    url: str
+    endpoint: Endpoint | None = None
+    answer: str = ""
+
+
 def record(generation: Generation) -> None:
     """Write down that the generation reached its present state, for everybody who is to hear of it."""
     type = Event.Type(generation.status)
@@ -27,11 +38,11 @@ def record(generation: Generation) -> None:
     if not (endpoints or own_url):
         return
     event = create(generation.account_id, type, replies.webhook_body(generation), generation)
-    for endpoint in endpoints:
-        tell(event, endpoint.url, endpoint)
+    listeners = [Listener(endpoint.url, endpoint) for endpoint in endpoints]
     if own_url:
         is_silenced = SilencedUrl.objects.filter(api_key=generation.api_key_id, url=own_url).exists()
-        tell(event, own_url, answer=SILENCED if is_silenced else "")
+        listeners.append(Listener(own_url, answer=SILENCED if is_silenced else ""))
+    tell(event, listeners)
 
 
 def record_low_balance(account: User, before_credits: int, balance_credits: int) -> None:
@@ -43,17 +54,17 @@ def record_low_balance(account: User, before_credits: int, balance_credits: int)
         quiet = Q(low_balance_told_at=None) | Q(low_balance_told_at__lte=now - LOW_BALANCE_AGAIN)
         if Endpoint.objects.filter(quiet, pk=endpoint.pk).update(low_balance_told_at=now):
             data = {"balance": balance_credits, "low_balance_credits": endpoint.low_balance_credits}
-            tell(create(account.pk, Event.Type.BALANCE_LOW, data), endpoint.url, endpoint)
+            tell(create(account.pk, Event.Type.BALANCE_LOW, data), [Listener(endpoint.url, endpoint)])
 
 
 def ping(endpoint: Endpoint) -> Delivery:
     """Write down a test for one endpoint, in the caller's transaction."""
     event = create(endpoint.account_id, Event.Type.PING, {"endpoint": endpoint.url})
-    return tell(event, endpoint.url, endpoint)
+    return tell(event, [Listener(endpoint.url, endpoint)])[0]
 
 
 def listening(account_id: int, type: Event.Type) -> list[Endpoint]:
-    endpoints = Endpoint.objects.filter(account=account_id, is_on=True).order_by("url")  # one order of locking hosts
+    endpoints = Endpoint.objects.filter(account=account_id, is_on=True).order_by("url")
     return [endpoint for endpoint in endpoints if type in endpoint.events]
 
 
@@ -65,24 +76,27 @@ def create(account_id: int, type: Event.Type, data: dict[str, Any], generation: 
     )
 
 
-def tell(event: Event, url: str, endpoint: Endpoint | None = None, answer: str = "") -> Delivery:
-    """Add a delivery of the event; one with an `answer` already is given up and only shown."""
-    now = timezone.now()
-    delivery = Delivery.objects.create(
-        account_id=event.account_id,
-        event=event,
-        generation=event.generation,
-        endpoint=endpoint,
-        url=url,
-        host=circuits.host_of(url),
-        state=Delivery.State.GIVEN_UP if answer else Delivery.State.PENDING,
-        answer=answer,
-        created_at=now,
-        due_at=now,
-        give_up_at=now + GIVE_UP_AFTER,
+def tell(event: Event, listeners: Sequence[Listener]) -> list[Delivery]:
+    """Add a delivery of the event to each of them."""
+    now, hosts = timezone.now(), circuits.hosts_of(listener.url for listener in listeners)
+    deliveries = Delivery.objects.bulk_create(
+        Delivery(
+            account_id=event.account_id,
+            event=event,
+            generation=event.generation,
+            endpoint=listener.endpoint,
+            url=listener.url,
+            host=hosts[listener.url],
+            state=Delivery.State.GIVEN_UP if listener.answer else Delivery.State.PENDING,
+            answer=listener.answer,
+            created_at=now,
+            due_at=now,
+            give_up_at=now + GIVE_UP_AFTER,
+        )
+        for listener in listeners
     )
     queue.ring_webhooks()
-    return delivery
+    return deliveries
 
 
 def body(delivery: Delivery) -> bytes:

@@ -166,7 +166,7 @@ def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> 
     services.cancel(submit().pk)
 
     assert (services.claim_next(), services.claim_next_fetch()) == (None, None)
-    assert fairness.used_seconds() == {}
+    assert fairness.used_seconds(1.0) == {}
 
 
 def test_sqlite_sums_times_as_well(tmp_path: Any) -> None:
@@ -190,7 +190,7 @@ for _ in range(2):
 claim = services.claim_next()
 claim.__class__.objects.update(started_at=timezone.now() - timedelta(seconds=5))
 services.succeed(claim, [False], 5, "tiny", "", "")
-print(round(fairness.used_seconds()[user.pk]), services.claim_next().pk - claim.pk)
+print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - claim.pk)
 """
     environment = os.environ | {
         "DATABASE_URL": "",
