@@ -13,9 +13,7 @@ COPY . .
 USER atelier
 EXPOSE 8000
 # Settings that a build can't know come from the environment; collecting nothing, the image needs none.
-CMD ["python", "-m", "uvicorn", "config.asgi:application", "--http", "httptools", "--loop", "uvloop", \
-     "--lifespan", "off", "--no-server-header", "--no-proxy-headers", "--no-access-log", "--host", "0.0.0.0", "--port", "8000", \
-     "--timeout-graceful-shutdown", "20"]
+CMD ["python", "-m", "config.serve", "--host", "0.0.0.0", "--port", "8000"]
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
 
 FROM base AS gpu

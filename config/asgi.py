@@ -1,10 +1,42 @@
-"""The web application."""
+"""The web application, in a process of its own (config/serve.py)."""
 
+import multiprocessing
 import os
+import signal
+from threading import Thread
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+def keep_connections() -> None:
+    """Let requests share connections to PostgreSQL: each has a thread of its own, which would open one.
+
+    Only here, not in the settings of all: a pool does not survive the fork in which an io worker does each job.
+    """
+    database = settings.DATABASES["default"]
+    if settings.DATABASE_POOL and database["ENGINE"] == "django.db.backends.postgresql":
+        pool = {"min_size": 1, "max_size": settings.DATABASE_POOL}
+        database["OPTIONS"] = database.get("OPTIONS", {}) | {"pool": pool}
+        database["CONN_HEALTH_CHECKS"] = True  # those that a restart of the database broke are replaced
+
+
+def leave_with_parent() -> None:
+    """End with the process that started this one, if one did: nobody else could have the port meanwhile."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def leave() -> None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        Thread(target=leave, daemon=True).start()
+
+
+keep_connections()
+leave_with_parent()
 django_application = get_asgi_application()
 
 from generation.waiting import Waiting  # noqa: E402  (models need Django to be set up first)

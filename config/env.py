@@ -19,13 +19,16 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, default).strip()
 
 
-def integer(name: str, default: int) -> int:
-    """Return the variable as an integer."""
+def integer(name: str, default: int, least: int | None = None) -> int:
+    """Return the variable as an integer that is at least `least`."""
     value = text(name, str(default))
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise BadSetting(f"{name} must be a whole number, not {value!r}.") from None
+    if least is not None and number < least:
+        raise BadSetting(f"{name} must be at least {least}, not {number}.")
+    return number
 
 
 def days(name: str) -> int | None:

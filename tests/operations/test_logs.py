@@ -102,7 +102,7 @@ def test_a_day_of_mixed_requests_leaves_no_key_in_any_line(
     ]
     for path, body, headers in requests:
         api.post(path, body, headers=headers)
-    monkeypatch.setattr("generation.v3.replies.account", lambda api_key: 1 / 0)
+    monkeypatch.setattr("generation.v3.replies.account", lambda key, limits: 1 / 0)
     api.post(f"account?key={key}", {"key": key})
     api.client.get(f"/nowhere?key={key}")
     logging.getLogger("django.request").error("Bad: %r", {"key": key, "secret": secret})

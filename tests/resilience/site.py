@@ -50,7 +50,7 @@ class Site:
             "FETCH_ALLOWED_HOSTS": allowed_host,
         }
         self.commands = {
-            "web": f"-m uvicorn config.asgi:application --http httptools --lifespan off --port {self.port}",
+            "web": f"-m config.serve --port {self.port}",
             "io": "manage.py rqworker fetch io --serializer json",
             "webhooks": "manage.py send_webhooks",
             "clock": "manage.py rqcron config.cron",

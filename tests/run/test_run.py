@@ -187,7 +187,7 @@ def test_it_refuses_a_folder_that_another_site_uses(site, tmp_path):
     assert site.process.poll() is None
 
 
-@pytest.mark.parametrize("part_of_command", ["GpuWorker", "valkey-server", "uvicorn"])
+@pytest.mark.parametrize("part_of_command", ["GpuWorker", "valkey-server", "config.serve"])
 def test_it_starts_again_what_is_killed(site, part_of_command):
     (killed,) = site.children(part_of_command)
 

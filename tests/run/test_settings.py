@@ -47,3 +47,11 @@ def test_the_pretend_stripe_gets_secrets_of_its_own_that_last(tmp_path: Path) ->
     assert first.stdout.endswith(" http://127.0.0.1:8124\n")
     assert second.stdout == first.stdout
     assert (tmp_path / "stripe_key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("WEB_PROCESSES", "0", 1), ("DATABASE_POOL", "-1", 0)])
+def test_a_number_that_can_not_be_is_refused(tmp_path: Path, name: str, value: str, least: int) -> None:
+    refused = read(name, tmp_path, **{name: value})
+
+    assert refused.returncode == 1
+    assert f"{name} must be at least {least}, not {value}." in refused.stderr

@@ -1,0 +1,42 @@
+"""Serves the site in as many processes as WEB_PROCESSES says: `python -m config.serve --host 0.0.0.0 --port 8000`."""
+
+import argparse
+import math
+import os
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import uvicorn
+from django.conf import settings
+
+HEALTH_SECONDS = 30  # a process that says nothing for so long is replaced; on a busy machine one starts slowly
+
+
+def main() -> None:
+    """Serve until a signal ends it; requests and waiting callers then have STOP_GRACE_SECONDS."""
+    parser = argparse.ArgumentParser(prog="python -m config.serve", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=settings.PORT)
+    listen = parser.parse_args()
+    with TemporaryDirectory(prefix="atelier-metrics-") as folder:
+        if settings.WEB_PROCESSES > 1:  # any of them may be asked what all of them did (operations/metrics.py)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        uvicorn.run(
+            "config.asgi:application",
+            host=listen.host,
+            port=listen.port,
+            workers=settings.WEB_PROCESSES,
+            timeout_worker_healthcheck=HEALTH_SECONDS,
+            loop="uvloop",
+            http="httptools",  # of the parsers only this one takes absolute-form targets
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # whom to believe about clients, accounts/addresses.py knows
+            timeout_graceful_shutdown=math.ceil(settings.STOP_GRACE_SECONDS),
+        )
+
+
+if __name__ == "__main__":
+    main()
