@@ -73,12 +73,13 @@ def claim(pk: int) -> Export | None:
 
 
 def pack(export: Export, parcel: Parcel) -> None:
-    """Put every holding's rows and then its files into the parcel.
+    """Put every holding's rows and then its files into the parcel, and a list of the files that can't be read.
 
     Raises:
         ClaimLost
     """
     user, progress = export.user, Progress(export)
+    missing = []
     progress.expect(sum(h.rows(user).count() * (2 if h.files else 1) for h in holdings))
     for holding in holdings:
         parcel.add_lines(f"{holding.name}.jsonl", lines(holding, user, progress))
@@ -87,8 +88,12 @@ def pack(export: Export, parcel: Parcel) -> None:
                 data = file.read()
             except Exception:  # each storage library has errors of its own
                 logger.exception("%s can't be read for %s.", file.name, export)
+                missing.append(file.name)
                 continue
             parcel.add(file.name, data)
+    if missing:
+        words = "These could not be read:\n" + "".join(f"{name}\n" for name in missing)
+        parcel.add("missing.txt", words.encode())
 
 
 def lines(holding: Holding, user: User, progress: "Progress") -> Iterator[dict[str, Any]]:

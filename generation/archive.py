@@ -11,6 +11,8 @@ from generation.waiting import in_thread
 
 logger = logging.getLogger(__name__)
 
+MISSING = "missing.txt"
+
 
 class Outlet(io.RawIOBase):
     """Takes what is written and hands it out again; can't be sought in, so the zip file is written front to back."""
@@ -37,8 +39,8 @@ def file_name(generation: Generation, k: int) -> str:
 
 
 def pieces(generations: Iterable[Generation]) -> Iterator[bytes]:
-    """Yield a zip file of the generations' images, an image at a time; one that can't be read is left out."""
-    outlet = Outlet()
+    """Yield a zip file of the generations' images, an image at a time, and of a list of those that can't be read."""
+    outlet, missing = Outlet(), []
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed
         for generation in generations:
             for k in range(len(generation.nsfw) if has_images(generation) else 0):
@@ -46,9 +48,12 @@ def pieces(generations: Iterable[Generation]) -> Iterator[bytes]:
                     png = storage.read_image(generation, k)
                 except Exception:  # each storage library has errors of its own
                     logger.exception("Image %s of %s can't be read.", k, generation)
+                    missing.append(file_name(generation, k))
                     continue
                 archive.writestr(zipfile.ZipInfo(file_name(generation, k), created(generation)), png)
                 yield outlet.take()
+        if missing:
+            archive.writestr(MISSING, "These could not be read:\n" + "".join(f"{name}\n" for name in missing))
     yield outlet.take()
 
 

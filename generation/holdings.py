@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
-from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from accounts.holdings import Farewell, File, Holding, NotYet, farewells, holdings
 from accounts.models import User
-from generation import services, storage
+from generation import archive, services, storage
 from generation.erasure import FORGOTTEN, SAID
-from generation.models import LIVE, Generation, IdempotencyKey, Status, UsageDay
+from generation.models import LIVE, Generation, IdempotencyKey, UsageDay
 from generation.webhooks.models import Attempt, Delivery, Endpoint, Event, SilencedUrl
 
 WORDS = "Every image, every start image and every prompt is erased within minutes. What runs now is canceled."
@@ -38,18 +37,15 @@ def files(generation: Generation) -> Iterator[File]:
     """Yield the images and inputs that the storage still has."""
     if generation.files_removed_at:
         return
-    if generation.status == Status.SUCCESS:
+    if archive.has_images(generation):
         for k in range(generation.params["samples"]):
-            yield File(f"images/{generation.pk}-{k + 1}.png", partial(read, generation.image_name(k)))
+            yield File(f"images/{generation.pk}-{k + 1}.png", partial(storage.read_image, generation, k))
+    if generation.inputs_expired_at:
+        return
     inputs = {"start": generation.init_image_name, "mask": generation.mask_image_name}
     for what, name in inputs.items():
         if name:
             yield File(f"inputs/{generation.pk}-{what}", partial(storage.read_input, name))
-
-
-def read(name: str) -> bytes:
-    with default_storage.open(name) as file:
-        return file.read()
 
 
 def erase(user: User) -> None:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage, storages
+from django.core.files.storage import Storage, default_storage, storages
 
 from generation.models import Generation
 from generation.params import Inputs
+
+
+class FileLost(Exception):
+    """The storage has no file of this name, or not any more."""
 
 
 class TextFile(ContentFile):
@@ -24,8 +28,12 @@ def save_input(data: bytes) -> str:
 
 
 def read_input(name: str) -> bytes:
-    with storages["inputs"].open(name) as file:
-        return file.read()
+    """Return a start image or a mask.
+
+    Raises:
+        FileLost
+    """
+    return read(storages["inputs"], name)
 
 
 def save_image(generation: Generation, k: int, png: bytes, as_base64: bool) -> None:
@@ -41,13 +49,29 @@ def save_thumbnail(generation: Generation, k: int, webp: bytes) -> None:
 
 
 def read_image(generation: Generation, k: int) -> bytes:
-    with default_storage.open(generation.image_name(k)) as file:
-        return file.read()
+    """Return image `k`.
+
+    Raises:
+        FileLost
+    """
+    return read(default_storage, generation.image_name(k))
 
 
 def read_base64(generation: Generation, k: int) -> str:
-    with default_storage.open(base64_name(generation, k)) as file:
-        return file.read().decode()
+    """Return the base64 twin of image `k`.
+
+    Raises:
+        FileLost
+    """
+    return read(default_storage, base64_name(generation, k)).decode()
+
+
+def read(storage: Storage, name: str) -> bytes:
+    try:
+        with storage.open(name) as file:
+            return file.read()
+    except FileNotFoundError as missing:  # folders and S3 say it alike
+        raise FileLost(name) from missing
 
 
 def base64_name(generation: Generation, k: int) -> str:

@@ -10,6 +10,7 @@ from config.navigation import exists
 from config.sites import base_url
 from config.storage import IMMUTABLE
 from generation.samples import samples
+from generation.storage import FileLost, read
 
 WORKPLACES = ("/playground/", "/keys/")  # the first that the site has
 FIRST_CALL = {"prompt": "a red apple on a blue background"}
@@ -30,9 +31,11 @@ def home(request: HttpRequest) -> HttpResponse:
 def media(request: HttpRequest, name: str) -> HttpResponse:
     """Send a result; whoever knows its name may see it."""
     match = RESULT.fullmatch(name)
-    if not match or not default_storage.exists(name):
+    if not match:
         raise Http404
-    with default_storage.open(name) as file:
-        response = HttpResponse(file.read(), content_type=CONTENT_TYPES[match[1]])
+    try:
+        response = HttpResponse(read(default_storage, name), content_type=CONTENT_TYPES[match[1]])
+    except FileLost as lost:
+        raise Http404 from lost
     response["Cache-Control"] = IMMUTABLE
     return response

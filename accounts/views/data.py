@@ -65,6 +65,9 @@ def download(request: UserRequest, pk: int, number: int) -> HttpResponseBase:
 def send(request: UserRequest, found: Export, number: int) -> HttpResponseBase:
     name = f"atelier-{found.created_at:%Y-%m-%d}" + (f"-{number}" if len(found.parts) > 1 else "") + ".zip"
     part = found.parts[number - 1]["name"]
+    if not storages["inputs"].exists(part):  # nothing can be said any more once the answer has begun
+        messages.error(request, "This file is no longer stored. Pack everything again.")
+        return redirect("data")
     if request.method == "GET" and request_stream(request, partial(pieces, part)):
         disposition = {"Content-Disposition": content_disposition_header(True, name)}
         return HttpResponse(content_type="application/zip", headers=disposition)

@@ -6,7 +6,6 @@ from functools import partial
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.files.storage import default_storage
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -19,8 +18,11 @@ from generation import images as formats
 from generation.models import Generation
 from generation.pages import playground, refusals, shown
 from generation.pages.visitor import account_of, own_generation
+from generation.storage import FileLost
 
 PRIVATE = "private, max-age=3600"
+INPUTS = {"init": "start image", "mask": "mask"}
+PLACEHOLDERS = {"init": "YOUR_START_IMAGE", "mask": "YOUR_MASK"}
 MEDIA_TYPES = {name: f"image/{name.lower()}" for name in formats.FORMATS}
 
 
@@ -71,13 +73,19 @@ def events(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_safe
 def code(request: HttpRequest, pk: int) -> HttpResponse:
-    """Answer the request that makes this again, as programs in several languages; the start image is in them whole."""
+    """Answer the request that makes this again, as programs in several languages; the start image is in them whole.
+
+    Where it is no longer stored the programs say so, and `lost` names it.
+    """
     generation = own_generation(request, pk)
     parameters = {name: value for name, value in generation.params.items() if name != "mode"}
-    for name, image in kept_inputs(generation).items():
-        parameters[name] = image if isinstance(image, str) else base64.b64encode(image).decode()
+    inputs, lost = kept_inputs(generation)
+    for name, image in inputs.items():
+        parameters[f"{name}_image"] = image if isinstance(image, str) else base64.b64encode(image).decode()
+    for name in lost:
+        parameters[f"{name}_image"] = PLACEHOLDERS[name]
     found = samples.samples(base_url(request), generation.mode, parameters)
-    return JsonResponse({"samples": [asdict(sample) for sample in found]})
+    return JsonResponse({"samples": [asdict(sample) for sample in found], "lost": [INPUTS[name] for name in lost]})
 
 
 @login_required
@@ -93,10 +101,10 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 def again(request: HttpRequest, pk: int) -> HttpResponse:
     """Make the same once more, or with another seed."""
     earlier = own_generation(request, pk)
-    data = earlier.params | kept_inputs(earlier)
-    if request.POST.get("seed") == "random":
-        data["seed"] = None
     try:
+        data = earlier.params | all_inputs(earlier)
+        if request.POST.get("seed") == "random":
+            data["seed"] = None
         return answer(request, playground.submit(account_of(request), earlier.mode, data))
     except (ValidationError, *refusals.REFUSALS) as error:
         if not wants_page(request):
@@ -105,15 +113,46 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("generation", pk)
 
 
-def kept_inputs(earlier: Generation) -> dict[str, str | bytes]:
-    """Return the start image and the mask: as they were stored, else the links to them."""
+def all_inputs(earlier: Generation) -> dict[str, str | bytes]:
+    """Return the start image and the mask by the names of their fields.
+
+    Raises:
+        ValidationError: one is no longer stored.
+    """
+    inputs, lost = kept_inputs(earlier)
+    if lost:
+        words = {name: f"The {INPUTS[name]} is no longer stored: choose one in the playground." for name in lost}
+        raise ValidationError({f"{name}_image": [sentence] for name, sentence in words.items()})
+    return {f"{name}_image": image for name, image in inputs.items()}
+
+
+def kept_inputs(earlier: Generation) -> tuple[dict[str, str | bytes], list[str]]:
+    """Return the start image and the mask, as they were stored or else the links to them, and which are lost."""
     inputs: dict[str, str | bytes] = {}
-    for name in ("init", "mask"):
-        if shown.has_input(earlier, name):
-            inputs[f"{name}_image"] = storage.read_input(getattr(earlier, f"{name}_image_name"))
-        elif url := getattr(earlier, f"{name}_image_url"):
-            inputs[f"{name}_image"] = url
-    return inputs
+    lost = []
+    for name in INPUTS:
+        stored, url = (getattr(earlier, f"{name}_image_{what}") for what in ("name", "url"))
+        if not stored and not url:
+            continue
+        try:
+            inputs[name] = read_input(earlier, name)
+        except FileLost:
+            if url:
+                inputs[name] = url
+            else:
+                lost.append(name)
+    return inputs, lost
+
+
+def read_input(generation: Generation, name: str) -> bytes:
+    """Return the start image ("init") or the mask ("mask").
+
+    Raises:
+        FileLost: there is none, or not any more.
+    """
+    if not shown.has_input(generation, name):
+        raise FileLost
+    return storage.read_input(getattr(generation, f"{name}_image_name"))
 
 
 @login_required
@@ -135,9 +174,10 @@ def image(request: HttpRequest, pk: int, k: int) -> HttpResponse:
     generation = own_generation(request, pk)
     if not archive.has_images(generation) or k >= len(generation.nsfw):
         raise Http404
-    if not default_storage.exists(generation.image_name(k)):
-        raise Http404
-    response = HttpResponse(storage.read_image(generation, k), content_type="image/png")
+    try:
+        response = HttpResponse(storage.read_image(generation, k), content_type="image/png")
+    except FileLost as lost:
+        raise Http404 from lost
     response["Cache-Control"] = PRIVATE
     kind = "attachment" if "download" in request.GET else "inline"
     response["Content-Disposition"] = f'{kind}; filename="{archive.file_name(generation, k)}"'
@@ -149,9 +189,10 @@ def image(request: HttpRequest, pk: int, k: int) -> HttpResponse:
 def input_image(request: HttpRequest, pk: int, name: str) -> HttpResponse:
     """Send the start image or the mask as it was given."""
     generation = own_generation(request, pk)
-    if not shown.has_input(generation, name):
-        raise Http404
-    data = storage.read_input(getattr(generation, f"{name}_image_name"))
+    try:
+        data = read_input(generation, name)
+    except FileLost as lost:
+        raise Http404 from lost
     response = HttpResponse(data, content_type=MEDIA_TYPES[formats.read_header(data).format])
     response["Cache-Control"] = PRIVATE
     return response

@@ -1,5 +1,6 @@
 """The V3 dialect's answers about a generation, and its webhook bodies."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -136,9 +137,10 @@ def with_track_id(generation: Generation) -> dict[str, Any]:
 
 
 def output(generation: Generation, base_url: str) -> list[str]:
-    """Return a link for each image, or its base64 text where the site answers it inline."""
+    """Return a link for each image, or its base64 text where the site answers it inline and still has it."""
     if generation.params["base64"] and settings.V3_INLINE_BASE64:
-        return [storage.read_base64(generation, k) for k in range(generation.params["samples"])]
+        with suppress(storage.FileLost):
+            return [storage.read_base64(generation, k) for k in range(generation.params["samples"])]
     return links(generation, base_url)
 
 

@@ -8,9 +8,10 @@ export function offerCopies(place, codeAddress) {
     const button = event.target.closest("[data-language]");
     if (!button) return;
     try {
-      const { samples } = await (await fetch(codeAddress())).json();
+      const { samples, lost } = await (await fetch(codeAddress())).json();
       await copy(samples.find(({ language }) => language === button.dataset.language).text);
-      toast(`Copied as ${button.textContent.trim()}. Put your API key in.`);
+      const missing = ["API key", ...lost].join(" and ");
+      toast(`Copied as ${button.textContent.trim()}. Put your ${missing} in.`);
     } catch {
       toast("That did not work. Reload the page and try again.", "error");
     }

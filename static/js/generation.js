@@ -1,6 +1,7 @@
 /* The page of a generation: copies, and a running one's progress until its images are there. */
 
 import { offerCopies } from "./copies.js";
+import "./lost.js";
 import { showState, watch } from "./playground/watch.js";
 
 const copies = document.getElementById("copies");

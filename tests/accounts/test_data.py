@@ -149,9 +149,33 @@ def test_a_file_that_is_gone_does_not_spoil_the_rest(owned: Belongings, caplog: 
 
     exports.run(export.pk)
 
-    names = set(unpack(download(logged_in(owned.person.user), Export.objects.get(pk=export.pk))))
-    assert f"images/{owned.generation.pk}-2.png" in names
-    assert f"images/{owned.generation.pk}-1.png" not in names
+    files = unpack(download(logged_in(owned.person.user), Export.objects.get(pk=export.pk)))
+    assert f"images/{owned.generation.pk}-2.png" in files
+    assert f"images/{owned.generation.pk}-1.png" not in files
+    assert files["missing.txt"].decode() == f"These could not be read:\nimages/{owned.generation.pk}-1.png\n"
+
+
+def test_files_that_were_kept_long_enough_are_not_missed(owned: Belongings) -> None:
+    Generation.objects.update(images_expired_at=timezone.now(), inputs_expired_at=timezone.now())
+    storage.delete_images(owned.generation)
+    storage.delete_inputs(owned.generation)
+    export = exports.request(owned.person.user)
+
+    exports.run(export.pk)
+
+    files = unpack(download(logged_in(owned.person.user), Export.objects.get(pk=export.pk)))
+    assert not [name for name in files if not name.endswith(".jsonl")]
+
+
+def test_a_part_that_is_lost_is_said_and_the_page_offers_a_new_one(owned: Belongings) -> None:
+    packing.remove(owned.export.parts)
+
+    reply = logged_in(owned.person.user).get(f"/account/data/export/{owned.export.pk}/1/", follow=True)
+
+    assert reply.redirect_chain == [("/account/data/", 302)]
+    page = reply.content.decode()
+    assert "This file is no longer stored. Pack everything again." in page
+    assert "Make a new one" in page
 
 
 def test_a_failure_is_shown_and_leaves_no_file(bob: Person, monkeypatch: Any, caplog: Any) -> None:

@@ -300,14 +300,15 @@ def test_the_chosen_images_come_as_one_zip_file(site: Client, submit: Submit, ri
     assert unchosen.status == Status.SUCCESS
 
 
-def test_an_image_that_is_lost_is_left_out_of_the_zip_file(site: Client, submit: Submit) -> None:
+def test_an_image_that_is_lost_is_named_in_the_zip_file(site: Client, submit: Submit) -> None:
     first, second = finish(submit()), finish(submit())
     default_storage.delete(first.image_name(0))
 
     reply = site.post("/history/download", {"chosen": [first.pk, second.pk]})
 
     with zipfile.ZipFile(io.BytesIO(reply.content)) as file:
-        assert file.namelist() == [archive.file_name(second, 0)]
+        assert file.namelist() == [archive.file_name(second, 0), "missing.txt"]
+        assert file.read("missing.txt").decode() == f"These could not be read:\natelier-{first.pk}-1.png\n"
 
 
 @pytest.mark.parametrize("chosen", [[], ["x"], ["{queued}"], ["{bobs}"]])

@@ -7,6 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from generation import storage
+from generation.models import Generation
 from tests.conftest import Api, Person
 from tests.v3 import bodies
 
@@ -45,6 +47,20 @@ def test_a_site_may_answer_the_text_itself(api: Api, alice: Person, make: Make, 
     decoded = Image.open(BytesIO(base64.b64decode(text, validate=True)))
     linked = Image.open(BytesIO(api.client.get(link["output"][0]).content))
     assert decoded.tobytes() == linked.tobytes()
+
+
+def test_text_that_is_lost_is_answered_as_the_link_where_it_was(
+    api: Api, alice: Person, make: Make, settings: Any
+) -> None:
+    settings.V3_INLINE_BASE64 = True
+    reply = make("text2img", bodies.text2img(alice.key, base64="yes"))
+    storage.delete_images(Generation.objects.get())
+
+    again = api.post(f"fetch/{reply['id']}", {"key": alice.key}).json()
+
+    link = f"http://testserver/media/generations/{reply['meta']['file_prefix']}-0.base64"
+    assert again == reply | {"output": [link]}
+    assert api.client.get(link).status_code == 404
 
 
 def test_without_it_there_is_no_text(api: Api, alice: Person, make: Make) -> None:

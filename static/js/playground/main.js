@@ -1,6 +1,7 @@
 /* The playground: the form, its price, and one generation at a time. */
 
 import { offerCopies } from "../copies.js";
+import "../lost.js";
 import { toast } from "../site.js";
 import { Pictures } from "./pictures.js";
 import { readRecipe } from "./png.js";
@@ -64,7 +65,7 @@ function showErrors(errors) {
   let first = null;
   for (const [field, words] of Object.entries(errors)) {
     const list = form.querySelector(`[data-errors="${CSS.escape(field)}"]`);
-    if (!list) { refuse({ message: words.join(" ") }); continue; }
+    if (!list || list.closest("[hidden]")) { refuse({ message: words.join(" ") }); continue; }
     list.replaceChildren(...words.map((word) => Object.assign(document.createElement("li"), { textContent: word })));
     const control = byId(`id_${field}`);
     if (control) { control.setAttribute("aria-invalid", "true"); first ??= control; }
@@ -198,7 +199,7 @@ byId("again").addEventListener("click", () => repeat(""));
 byId("vary").addEventListener("click", () => repeat("random"));
 byId("use_as_start").addEventListener("click", async () => {
   const image = stage.chosen;
-  await pictures.fetchStart(image.own_url, image.file_name);
+  if (!(await pictures.fetchStart(image.own_url, image.file_name))) return;
   if (mode() === "text2img") { byId("mode_img2img").checked = true; showMode(); }
   priceSoon();
   toast("The image is the start image now.");

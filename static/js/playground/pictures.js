@@ -61,9 +61,11 @@ export class Pictures {
     this.onFile(file);
   }
 
+  /** Begin with the image at an address; returns whether it was there. */
   async fetchStart(address, name) {
     const blob = await fetched(address);
     if (blob) this.setStart(new File([blob], name, { type: blob.type }));
+    return Boolean(blob);
   }
 
   async fetchMask(address) {
