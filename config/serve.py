@@ -13,7 +13,7 @@ from django.conf import settings
 HEALTH_SECONDS = 30  # a process that says nothing for so long is replaced; on a busy machine one starts slowly
 
 
-def main() -> None:
+def main(application: str = "config.asgi:application") -> None:
     """Serve until a signal ends it; requests and waiting callers then have STOP_GRACE_SECONDS."""
     parser = argparse.ArgumentParser(prog="python -m config.serve", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -23,7 +23,7 @@ def main() -> None:
         if settings.WEB_PROCESSES > 1:  # any of them may be asked what all of them did (operations/metrics.py)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         uvicorn.run(
-            "config.asgi:application",
+            application,
             host=listen.host,
             port=listen.port,
             workers=settings.WEB_PROCESSES,

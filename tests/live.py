@@ -60,14 +60,15 @@ def own_database_url() -> str:
 
 
 @contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Web]:
-    """Run the web process on this test run's database until the block ends."""
+def serving(folder: Path, command: str = "", **environment: str) -> Iterator[Web]:
+    """Run the web process on this test run's database until the block ends; `command` is another one that serves."""
     port, log = free_port(), folder / "web.log"
     with override_settings(PORT=port):
-        command = shlex.split(next(program.command for program in programs("127.0.0.1") if program.name == "web"))
+        web = next(program.command for program in programs("127.0.0.1") if program.name == "web")
+    arguments = shlex.split(f"{command} --port {port}" if command else web)
     environment = os.environ | {"DATABASE_URL": own_database_url(), "VAR_DIR": str(folder)} | environment
     with log.open("wb") as output:
-        process = psutil.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=output, stderr=output)
+        process = psutil.Popen(arguments, cwd=settings.BASE_DIR, env=environment, stdout=output, stderr=output)
     try:
         for _ in range(1200):
             with socket.socket() as probe:

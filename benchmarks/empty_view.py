@@ -1,0 +1,42 @@
+"""An empty view that knows its caller: what a request costs that does nothing.
+
+It runs on the same server, behind the same middleware, with the same keys in the same table.
+"""
+
+from typing import Any
+
+from django.urls import path
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.addresses import client_address
+from accounts.authentication import InvalidKey, authenticate
+from benchmarks.site import EMPTY_ADDRESS
+
+
+class KeyInHeader(BaseAuthentication):
+    """Finds the account as the V3 API does."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any]:
+        try:
+            key = authenticate(request.headers.get("key"), address=client_address(request._request))
+        except InvalidKey:
+            raise AuthenticationFailed from None
+        return key.user, key
+
+
+class Empty(APIView):
+    """Answers nothing."""
+
+    authentication_classes = (KeyInHeader,)
+    permission_classes = (IsAuthenticated,)
+
+    def post(self, request: Request) -> Response:
+        return Response({})
+
+
+urlpatterns = [path(EMPTY_ADDRESS, Empty.as_view())]

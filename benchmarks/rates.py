@@ -1,0 +1,109 @@
+"""How many submissions and fetches a second one web process answers: python -m benchmarks.rates.
+
+Beside an empty DRF view that only knows its caller, on the same server (benchmarks/empty_view.py): the three take
+turns, so that whatever else the machine does meets all of them. Submissions are not waited for, nothing is computed,
+and the rows and jobs of each turn are gone before the next.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import time
+from typing import Any
+
+import aiohttp
+
+from benchmarks.report import Table, publish, quantile
+from benchmarks.site import EMPTY_ADDRESS, customer, database, serving
+
+EMPTY, FETCH, SUBMIT = "empty view", "fetch of a success", "submission (text2img)"
+
+
+async def send(url: str, body: Any, headers: dict[str, str], callers: int, requests: int) -> list[float]:
+    """Send so many requests from so many callers, each over a connection of its own; return seconds of each."""
+    left = iter(range(requests))
+    took: list[float] = []
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False) as session:
+
+        async def caller() -> None:
+            for _ in left:
+                begun = time.perf_counter()
+                async with session.post(url, json=body) as response:
+                    answer = await response.json()
+                assert response.status == 200, answer
+                assert answer.get("status") in (None, "success", "processing"), answer
+                took.append(time.perf_counter() - begun)
+
+        await asyncio.gather(*(caller() for _ in range(callers)))
+    return took
+
+
+def one_success(account: Any) -> int:
+    """Make a generation that can be fetched, without any image, and return its id."""
+    from generation import services
+    from generation.params import Inputs, Params
+
+    pk = services.submit(account, Params("text2img", "a cat", 1), Inputs()).pk
+    claimed = services.claim(pk)
+    assert claimed
+    services.succeed(claimed, [False], 0.1, "benchmark", "", "")
+    return pk
+
+
+def clear(kept: int) -> None:
+    """Forget what was submitted, but the one that is fetched, with its jobs in Redis."""
+    from generation import queue
+    from generation.models import Generation
+
+    Generation.objects.exclude(pk=kept).delete()
+    queue.redis().flushdb()
+
+
+def main() -> None:
+    """Measure and publish."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rates", description=__doc__)
+    parser.add_argument("--requests", type=int, default=500, help="of each kind in each turn")
+    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=5)
+    asked = parser.parse_args()
+    rates: dict[str, list[float]] = {EMPTY: [], FETCH: [], SUBMIT: []}
+    times: dict[str, list[float]] = {EMPTY: [], FETCH: [], SUBMIT: []}
+    command = f"{sys.executable} -m benchmarks.empty_site"
+    with database():
+        with serving(command, SYNC_WAIT_SECONDS="0", FETCH_WAIT_SECONDS="0") as web:
+            account, key = customer()
+            pk = one_success(account)
+            text = {"prompt": "a cat", "width": 256, "height": 256, "num_inference_steps": 20}
+            calls = {EMPTY: (EMPTY_ADDRESS, {}), FETCH: (f"api/v3/fetch/{pk}", {}), SUBMIT: ("api/v3/text2img", text)}
+            for turn in range(asked.turns + 1):
+                for name, (path, body) in calls.items():
+                    begun = time.perf_counter()
+                    took = asyncio.run(
+                        send(f"{web.url}/{path}", body | {"key": key}, {"key": key}, asked.callers, asked.requests)
+                    )
+                    if turn:  # the first one only warms up
+                        rates[name].append(asked.requests / (time.perf_counter() - begun))
+                        times[name] += took
+                clear(pk)
+    rows = []
+    for name, measured in rates.items():
+        ratios = [rate / empty for rate, empty in zip(measured, rates[EMPTY], strict=True)]
+        milliseconds = [1000 * seconds for seconds in times[name]]
+        rows.append(
+            (
+                name,
+                statistics.median(measured),
+                statistics.median(ratios),
+                quantile(milliseconds, 0.5),
+                quantile(milliseconds, 0.95),
+            )
+        )
+    columns = ("request", "a second", "of the empty view", "p50, ms", "p95, ms")
+    title = f"{asked.callers} callers, one web process, median of {asked.turns} turns"
+    publish("rates", [Table(title, columns, rows)], requests=asked.requests)
+
+
+if __name__ == "__main__":
+    main()
