@@ -1,4 +1,4 @@
-"""Making an image from an image in a real browser, with nothing but a keyboard."""
+"""Making an image from an image in a real browser, with nothing but a keyboard; and canceling one."""
 
 import base64
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 from generation import making, progress, services
-from generation.models import Generation
+from generation.models import Generation, Status
 from generation.progress import Progress
 from tests.conftest import Person
 from tests.e2e.browser import Watch
@@ -85,4 +85,28 @@ def test_a_sample_becomes_an_image_that_is_kept_in_the_history(
     expect(tile.get_by_role("img")).to_have_js_property("complete", True)
     press(page, tile)
     expect(page.get_by_role("heading", name=f"Generation {claim.pk}")).to_be_visible()
+    assert (watch.errors, watch.strangers) == ([], [])
+
+
+def test_what_runs_is_canceled_and_nothing_is_charged(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    watch = Watch(page)
+    page.goto("/playground/")
+    page.get_by_text("From words", exact=True).click()
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("a cat")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_text("Next in line")).to_be_visible()
+    claim = services.claim(Generation.objects.get().pk)
+    assert claim
+    progress.publish(Progress(claim.pk, claim.attempt, 3, 31, "", 9))
+    expect(page.get_by_text("Step 3 of 31")).to_be_visible()
+    assert alice.balance < 1000
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_role("heading", name="No image")).to_be_visible()
+    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+    expect(page.locator("#price")).to_contain_text("of 1,000")
+    assert (Generation.objects.get().status, alice.balance) == (Status.CANCELED, 1000)
+    assert not services.renew(claim, 4)  # its worker stops
     assert (watch.errors, watch.strangers) == ([], [])
