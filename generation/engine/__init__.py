@@ -1,5 +1,6 @@
 """Stable Diffusion without Django: the only package that imports torch, diffusers and transformers."""
 
+from generation.engine.batching import BatchingEngine
 from generation.engine.errors import (
     BrokenLatents,
     Canceled,
@@ -13,6 +14,7 @@ from generation.engine.pipeline import Engine
 from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
 
 __all__ = [
+    "BatchingEngine",
     "BrokenLatents",
     "Canceled",
     "Engine",

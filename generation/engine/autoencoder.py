@@ -1,6 +1,7 @@
 """Between pixels and latents: the only module that calls the VAE."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 from generation.engine.loading import Checkpoint
 
 DRAFT_LATENTS = 32 * 32  # decoded for a draft at most: a quarter of a 512 x 512 image's, where a latent is 8 pixels
+DECODED_TOGETHER = 4  # more gain little and take the VAE's memory so many times
 
 
 class Autoencoder:
@@ -50,12 +52,24 @@ class Autoencoder:
         latents = encoded if isinstance(encoded, torch.Tensor) else encoded.sample(generator=generator)
         return (latents.to(self._dtype) - self._mean) * self._scaling_factor / self._std
 
-    def decode(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
-        """Return the image of latents (1, C, h, w), cropped to width x height."""
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Return the images of latents (B, C, h, w), as large as the latents are."""
         latents = latents * self._std / self._scaling_factor + self._mean
-        pixels = self._vae.decode(latents.to(self._vae.dtype)).sample[0]
+        pixels = self._vae.decode(latents.to(self._vae.dtype)).sample
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-        return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy()).crop((0, 0, width, height))
+        return [Image.fromarray(image) for image in levels.permute(0, 2, 3, 1).cpu().numpy()]
+
+    def decode_all(self, latents: Sequence[torch.Tensor]) -> list[Image.Image]:
+        """Return the image of each of many latents (1, C, h, w), decoding those of one size together."""
+        images: dict[int, Image.Image] = {}
+        by_size: dict[torch.Size, list[int]] = {}
+        for number, each in enumerate(latents):
+            by_size.setdefault(each.shape, []).append(number)
+        for numbers in by_size.values():
+            for start in range(0, len(numbers), DECODED_TOGETHER):
+                part = numbers[start : start + DECODED_TOGETHER]
+                images |= zip(part, self.decode(torch.cat([latents[number] for number in part])), strict=True)
+        return [images[number] for number in range(len(latents))]
 
     def draft(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
         """Return a picture of latents (1, C, h, w) in the proportions of width x height, at a bounded cost.
@@ -65,9 +79,9 @@ class Autoencoder:
         h, w = latents.shape[2:]
         pooling = math.ceil(math.sqrt(h * w / DRAFT_LATENTS))
         if pooling <= 1:
-            return self.decode(latents, width, height)
+            return self.decode(latents)[0].crop((0, 0, width, height))
         pooled = functional.avg_pool2d(latents.float(), pooling, ceil_mode=True).to(latents.dtype)
-        return self.decode(pooled, width // pooling, height // pooling)
+        return self.decode(pooled)[0].crop((0, 0, width // pooling, height // pooling))
 
     def _per_channel(self, values: list[float] | None, default: float) -> torch.Tensor:
         device, dtype = self._vae.device, self._dtype

@@ -44,6 +44,11 @@ class Sample:
         """The next timestep, a scalar."""
         return self.timesteps[self.position]
 
+    @property
+    def draft_latents(self) -> torch.Tensor:
+        """The clean latents that it is becoming as far as that is known, (1, C, h, w), without what a mask keeps."""
+        return self.latents if self.expected is None else self.expected.to(self.latents.dtype)
+
     def model_input(self) -> torch.Tensor:
         """Return what the UNet sees of the latents, (1, C_in, h, w)."""
         scaled = self.scheduler.scale_model_input(self.latents, self.timestep)
@@ -70,13 +75,13 @@ def foreseen(stepped: Any, scheduler: SchedulerMixin) -> torch.Tensor | None:
 
 
 class Denoiser:
-    """Steps samples of one latent size and one prompt length through a UNet together."""
+    """Asks a UNet about samples of one latent size and one prompt length together."""
 
     def __init__(self, unet: UNet2DConditionModel):
         self._unet = unet
 
-    def step(self, samples: Sequence[Sample]) -> None:
-        """Advance every sample by its next timestep, with one UNet call."""
+    def predict(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+        """Return the guided prediction for each sample at its next timestep, (1, C, h, w), with one UNet call."""
         inputs = [(sample, sample.model_input()) for sample in samples]
         rows = [(sample, sample.unconditional, x) for sample, x in inputs if sample.unconditional is not None]
         guided = len(rows)
@@ -84,11 +89,13 @@ class Denoiser:
         predictions = self._predict(rows).split(1)
 
         unconditional = iter(predictions[:guided])
+        guided_predictions = []
         for sample, prediction in zip(samples, predictions[guided:], strict=True):
             if sample.unconditional is not None:
                 base = next(unconditional)
                 prediction = base + sample.guidance_scale * (prediction - base)
-            sample.advance(prediction)
+            guided_predictions.append(prediction)
+        return guided_predictions
 
     def _predict(self, rows: list[tuple[Sample, Conditioning, torch.Tensor]]) -> torch.Tensor:
         """Return the UNet's prediction for each row, (rows, C, h, w)."""

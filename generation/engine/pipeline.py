@@ -1,9 +1,11 @@
 """The engine: from a request to images, by samples that are prepared, stepped and finished."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 import torch
 from PIL import Image
@@ -20,13 +22,15 @@ from generation.engine.safety import SafetyChecker, build_checker
 from generation.engine.schedulers import Schedulers, find
 
 logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Engine:
     """One checkpoint in memory, ready for text2img, img2img and inpaint; used by one thread at a time.
 
-    `generate` does a whole request. Its three parts, `prepare`, `step` and `finish`, are open to a caller that steps
-    the samples of several requests together.
+    `generate` does a whole request. Its parts, `prepare`, `predict` and `advance`, and `finish`, are open to a caller
+    that steps the samples of several requests together (batching.py).
     """
 
     def __init__(self, checkpoint: Checkpoint, safety_checker: SafetyChecker | None, scheduler: str | None = None):
@@ -71,6 +75,11 @@ class Engine:
             f"{checkpoint.device}, {str(checkpoint.dtype).removeprefix('torch.')}"
         )
 
+    @property
+    def native_latents(self) -> int:
+        """How many latents, h times w, an image of the size that the model was made for has."""
+        return self._checkpoint.unet.config.sample_size**2
+
     def accelerator_bytes(self) -> int | None:
         """Return how much of the accelerator's own memory is in use; None where there is none."""
         return memory.used_bytes(self._checkpoint.device)
@@ -90,21 +99,34 @@ class Engine:
             OutOfMemory, BrokenLatents: there is no image to show.
             Whatever on_step and on_draft raise.
         """
+        return self.frugally(self._generate, request, on_step, on_draft)
+
+    def frugally(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what a call returns; where memory runs out, call once more with slicing and tiling.
+
+        Raises:
+            OutOfMemory: that was not enough.
+        """
         try:
-            return self._generate(request, on_step, on_draft)
+            return call(*args, **kwargs)
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise
             reason = str(error)
         # The traceback, and with it the tensors of the failed attempt, is gone only now.
-        memory.release_cache(self._checkpoint.device)
+        self.release_cache()
         if self.saves_memory:
             raise OutOfMemory(reason)
         logger.warning("Out of memory, trying again with attention slicing and VAE tiling.")
         self.save_memory()
-        return self.generate(request, on_step, on_draft)
+        return self.frugally(call, *args, **kwargs)
+
+    def release_cache(self) -> None:
+        """Give memory that is held but not used back to the device."""
+        memory.release_cache(self._checkpoint.device)
 
     def _generate(self, request: ImageRequest, on_step: OnStep | None, on_draft: OnDraft | None) -> ImageResult:
+        begun = time.perf_counter()
         report = on_step or (lambda step, steps: None)
         samples = self.prepare(request)
         steps = len(samples[0].timesteps)
@@ -112,47 +134,71 @@ class Engine:
         for step in range(steps):
             self.step(samples)
             if on_draft and step + 1 < steps:
-                on_draft(partial(self.draft, request, samples[0]))
+                on_draft(partial(self.paint, request, samples[0].draft_latents))
             report(step + 1, steps)
-        return self.finish(request, samples)
+        result = self.finish(request, samples)
+        return replace(result, accelerator_seconds=time.perf_counter() - begun)
 
     @torch.inference_mode()
     def prepare(self, request: ImageRequest) -> list[Sample]:
         """Return the samples of a request at their first step; sample k depends on `seed + k` alone."""
         return self._preparation.samples(request)
 
-    @torch.inference_mode()
     def step(self, samples: Sequence[Sample]) -> None:
         """Advance samples of one latent size and one prompt length by one step each."""
-        self._denoiser.step(samples)
+        for sample, prediction in zip(samples, self.predict(samples), strict=True):
+            self.advance(sample, prediction)
 
     @torch.inference_mode()
-    def draft(self, request: ImageRequest, sample: Sample) -> Image.Image:
-        """Return a small picture of what a sample is becoming, without what a mask keeps; black if it is unsafe."""
-        latents = sample.latents if sample.expected is None else sample.expected.to(sample.latents.dtype)
+    def predict(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+        """Return what each of such samples needs for its next step, (1, C, h, w); the samples stay as they are."""
+        return self._denoiser.predict(samples)
+
+    @torch.inference_mode()
+    def advance(self, sample: Sample, prediction: torch.Tensor) -> None:
+        """Take a sample's next step."""
+        sample.advance(prediction)
+
+    @torch.inference_mode()
+    def paint(self, request: ImageRequest, latents: torch.Tensor) -> Image.Image:
+        """Return a small picture of a sample's `draft_latents`; black if it is unsafe."""
         image = self._autoencoder.draft(latents.nan_to_num(), request.width, request.height)
         unsafe = request.safety_checker and self._safety_checker and self._safety_checker.is_nsfw([image])[0]
         return Image.new("RGB", image.size) if unsafe else image
 
-    @torch.inference_mode()
     def finish(self, request: ImageRequest, samples: Sequence[Sample]) -> ImageResult:
         """Return the images of a request whose samples are done; unsafe ones are black.
 
         Raises:
             BrokenLatents: a sample is not made of finite numbers.
         """
-        images = [self._decode(request, sample) for sample in samples]
-        nsfw = [False] * len(images)
-        if self._safety_checker is not None and request.safety_checker:
-            nsfw = self._safety_checker.is_nsfw(images)
-        blank = Image.new("RGB", (request.width, request.height))
-        shown = [blank.copy() if unsafe else image for image, unsafe in zip(images, nsfw, strict=True)]
-        return ImageResult(shown, nsfw, request.seeds)
+        return self.finish_all([(request, samples)])[0]
 
-    def _decode(self, request: ImageRequest, sample: Sample) -> Image.Image:
-        if not sample.latents.isfinite().all():
+    @torch.inference_mode()
+    def finish_all(self, done: Sequence[tuple[ImageRequest, Sequence[Sample]]]) -> list[ImageResult]:
+        """Return the images of several requests, decoded together where they have one size.
+
+        Raises:
+            BrokenLatents: a sample of one of them is not made of finite numbers.
+        """
+        latents = [sample.latents for _, samples in done for sample in samples]
+        if not all(each.isfinite().all() for each in latents):
             raise BrokenLatents("The model returned NaN or infinity; float32 may help.")
-        image = self._autoencoder.decode(sample.latents, request.width, request.height)
+        decoded = iter(self._autoencoder.decode_all(latents))
+        results = []
+        for request, samples in done:
+            images = [self._composed(request, next(decoded)) for _ in samples]
+            nsfw = [False] * len(images)
+            if self._safety_checker is not None and request.safety_checker:
+                nsfw = self._safety_checker.is_nsfw(images)
+            blank = Image.new("RGB", (request.width, request.height))
+            shown = [blank.copy() if unsafe else image for image, unsafe in zip(images, nsfw, strict=True)]
+            results.append(ImageResult(shown, nsfw, request.seeds, 0.0))
+        return results
+
+    def _composed(self, request: ImageRequest, image: Image.Image) -> Image.Image:
+        """Return a decoded image, cropped to size and with what a mask keeps."""
+        image = image.crop((0, 0, request.width, request.height))
         if request.mode != "inpaint" or request.init_image is None or request.mask_image is None:
             return image
         original = cover(request.init_image, request.width, request.height)

@@ -1,6 +1,7 @@
 """From prompt text to what the UNet attends to: weighted, of any length, from one or two text encoders."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from transformers import CLIPTokenizer
@@ -8,6 +9,7 @@ from transformers import CLIPTokenizer
 from generation.engine.emphasis import parse
 from generation.engine.loading import Checkpoint
 
+KEPT_PROMPTS = 128  # negative prompts above all, which many share
 MAX_CHUNKS = 32  # of 75 tokens; bounds the memory that one prompt can take
 
 Chunk = tuple[tuple[int, float], ...]
@@ -27,6 +29,7 @@ class PromptEncoder:
 
     def __init__(self, checkpoint: Checkpoint):
         self._checkpoint = checkpoint
+        self._condition = lru_cache(KEPT_PROMPTS)(self._condition_anew)  # for as long as this encoder lives
 
     def encode(self, prompt: str, clip_skip: int = 0) -> Conditioning:
         """Encode a prompt alone, to as many chunks as it takes."""
@@ -42,18 +45,18 @@ class PromptEncoder:
         return conditional, unconditional
 
     def _encode(self, prompts: list[str], clip_skip: int) -> list[Conditioning]:
-        checkpoint = self._checkpoint
-        chunked = [[chunks(tokenizer, prompt) for prompt in prompts] for tokenizer in checkpoint.tokenizers]
-        count = max(len(each) for of_tokenizer in chunked for each in of_tokenizer)
-        conditionings = []
-        for index in range(len(prompts)):
-            embeds, pooled = [], None
-            for number, of_tokenizer in enumerate(chunked):
-                padded = of_tokenizer[index] + [()] * (count - len(of_tokenizer[index]))
-                embed, pooled = self._embed(number, padded, clip_skip)
-                embeds.append(embed)
-            conditionings.append(Conditioning(torch.cat(embeds, dim=-1), pooled if checkpoint.is_xl else None))
-        return conditionings
+        chunked = [tuple(tuple(chunks(each, prompt)) for each in self._checkpoint.tokenizers) for prompt in prompts]
+        count = max(len(of_tokenizer) for of_prompt in chunked for of_tokenizer in of_prompt)
+        return [self._condition(of_prompt, count, clip_skip) for of_prompt in chunked]
+
+    def _condition_anew(self, chunked: tuple[tuple[Chunk, ...], ...], count: int, clip_skip: int) -> Conditioning:
+        """Return the conditioning of a prompt, cut to chunks by each tokenizer, as `count` chunks."""
+        embeds, pooled = [], None
+        for number, of_tokenizer in enumerate(chunked):
+            padded = [*of_tokenizer, *[()] * (count - len(of_tokenizer))]
+            embed, pooled = self._embed(number, padded, clip_skip)
+            embeds.append(embed)
+        return Conditioning(torch.cat(embeds, dim=-1), pooled if self._checkpoint.is_xl else None)
 
     def _embed(self, number: int, chunks: list[Chunk], clip_skip: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the embeddings of the chunks in a row, (1, chunks * 77, D), and the pooled first one, (1, P)."""

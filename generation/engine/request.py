@@ -57,3 +57,4 @@ class ImageResult:
     images: list[Image.Image]  # RGB
     nsfw: list[bool]
     seeds: list[int]
+    accelerator_seconds: float  # computing time; where a step served several requests, this one's share of it
