@@ -324,6 +324,7 @@ SCHEDULER = env.text("SCHEDULER") or None
 DEVICE = env.text("DEVICE", "auto")
 DTYPE = env.text("DTYPE", "auto")
 SAFETY_CHECKER = env.text("SAFETY_CHECKER", "opennsfw")
+BATCH_IMAGES = env.integer("BATCH_IMAGES", 16)  # generations that a gpu worker makes at once, sharing every step
 
 # User-given URLs
 FETCH_ALLOWED_HOSTS = frozenset(env.words("FETCH_ALLOWED_HOSTS"))  # host:port let through though private

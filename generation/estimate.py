@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
@@ -17,10 +18,11 @@ def eta_seconds(generation: Generation) -> float:
         return 0.0
     pace_seconds = pace.seconds_per_credit()
     ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, pace_seconds)
-    # The workers share what is ahead; the generation itself is made by one of them.
+    # The workers share what is ahead; the generation itself is made by one of them, beside others.
     workers = ready_workers()
-    credits = ahead / max(1, workers) + generation.held_credits
-    return MARGIN * pace_seconds * credits + (0.0 if workers else queue.loading_seconds())
+    own_seconds = pace.passing_seconds_per_credit() * generation.held_credits
+    seconds = pace_seconds * ahead / max(1, workers) + own_seconds
+    return MARGIN * seconds + (0.0 if workers else queue.loading_seconds())
 
 
 def promised_seconds(generation: Generation) -> float:
@@ -73,7 +75,7 @@ def ready_workers() -> int:
     One that died counts no longer than its lease.
     """
     busy = Generation.objects.filter(status=Status.PROCESSING, lease_until__gt=timezone.now()).count()
-    return max(busy, queue.gpu_workers_alive())
+    return max(-(-busy // settings.BATCH_IMAGES), queue.gpu_workers_alive())
 
 
 def held(since: timedelta) -> tuple[int, int]:

@@ -46,8 +46,13 @@ def used_seconds(pace_seconds: float) -> dict[int, float]:
     """
     since = timezone.now() - WINDOW
     over = Generation.objects.filter(finished_at__gt=since, started_at__isnull=False).order_by()
-    spent = over.values_list("account").annotate(time=Sum(F("finished_at") - F("started_at")))
-    used = {account: time.total_seconds() for account, time in spent}
+    made = Q(status=Status.SUCCESS)
+    spent = over.values_list("account").annotate(
+        seconds=Sum("accelerator_seconds", filter=made, default=0.0),
+        # What was canceled or failed has no such figure, and must not come for nothing.
+        lost=Sum(F("finished_at") - F("started_at"), filter=~made, default=timedelta()),
+    )
+    used = {account: seconds + lost.total_seconds() for account, seconds, lost in spent}
     running = Generation.objects.filter(status=Status.PROCESSING).order_by()
     for account, credits in running.values_list("account").annotate(credits=Sum("held_credits")):
         used[account] = used.get(account, 0.0) + credits * pace_seconds

@@ -1,6 +1,7 @@
 """Makes the images of one claimed generation: open the start image, compute, store, publish.
 
-Runs in the gpu worker. Only the computing needs the accelerator; decoding comes before it and encoding after it.
+Runs in a thread of the gpu worker. Only the computing needs the accelerator; opening comes before it and storing after
+it, while others compute.
 """
 
 import logging
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from config import logs
 from generation import images, services, storage
-from generation.engine import Engine, ImageRequest, ImageResult
+from generation.engine import BatchingEngine, Engine, ImageRequest, ImageResult
 from generation.heart import Heart
 from generation.models import Generation, Status
 from generation.progress import Show
@@ -85,13 +86,13 @@ class Lease:
         self.check()
 
 
-def make(generation: Generation, engine: Engine, stopping: threading.Event) -> None:
+def make(generation: Generation, engine: Engine | BatchingEngine, stopping: threading.Event) -> None:
     """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
     with logs.about(generation=generation.pk):
         work_on(generation, engine, stopping)
 
 
-def work_on(generation: Generation, engine: Engine, stopping: threading.Event) -> None:
+def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: threading.Event) -> None:
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:
@@ -100,10 +101,15 @@ def work_on(generation: Generation, engine: Engine, stopping: threading.Event) -
             computed_at = timezone.now()
             lease.confirm()  # nothing is published under a claim that was lost meanwhile
             store(generation, result, engine)
-        seconds = time.monotonic() - started
-        revision = engine.revision or ""
         if not services.succeed(
-            generation, result.nsfw, seconds, engine.model_name, revision, engine.vae_name, computed_at
+            generation,
+            result.nsfw,
+            time.monotonic() - started,
+            result.accelerator_seconds,
+            engine.model_name,
+            engine.revision or "",
+            engine.vae_name,
+            computed_at,
         ):
             remove_canceled(generation)
     except LeaseLost:
@@ -153,7 +159,7 @@ def read_request(generation: Generation) -> ImageRequest:
     )
 
 
-def store(generation: Generation, result: ImageResult, engine: Engine) -> None:
+def store(generation: Generation, result: ImageResult, engine: Engine | BatchingEngine) -> None:
     """Encode and keep the images, each with the parameters that make it again.
 
     Raises:

@@ -79,6 +79,8 @@ class Generation(models.Model):
     nsfw = models.JSONField(default=list)  # one boolean an image: True was replaced by a blank one
     blanked_images = models.PositiveSmallIntegerField(default=0)  # how many are True there
     compute_seconds = models.FloatField(default=0)  # from claim to images
+    # Its share of the accelerator's time, which it has with others; of those made before it was noted, all that passed.
+    accelerator_seconds = models.FloatField(default=0)
     message = models.TextField(blank=True)  # why it failed, for people
 
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,5 +1,8 @@
 """How fast the workers are: learned from what they made last."""
 
+from django.db.models import F
+from django.db.models.expressions import Combinable
+
 from generation.models import Generation, Status
 
 UNKNOWN_SECONDS_PER_CREDIT = 10.0  # before anything was made
@@ -7,9 +10,16 @@ RECENT = 50
 
 
 def seconds_per_credit() -> float:
-    """Return the 90th percentile of recent computing times, a credit being a fixed amount of work."""
-    recent = (
-        Generation.objects.filter(status=Status.SUCCESS).order_by("-id").values_list("compute_seconds", "held_credits")
-    )
-    times = sorted(seconds / credits for seconds, credits in recent[:RECENT])
+    """Return what recent work took of an accelerator, a credit being so much work; high, the 90th percentile."""
+    return _per_credit(F("accelerator_seconds"))
+
+
+def passing_seconds_per_credit() -> float:
+    """Return how long recent work took from its claim on, beside what was made at the same time; high as well."""
+    return _per_credit(F("compute_seconds"))
+
+
+def _per_credit(seconds: Combinable) -> float:
+    recent = Generation.objects.filter(status=Status.SUCCESS).order_by("-id").values_list(seconds / F("held_credits"))
+    times = sorted(time for (time,) in recent[:RECENT])
     return times[int(len(times) * 0.9)] if times else UNKNOWN_SECONDS_PER_CREDIT

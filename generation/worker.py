@@ -1,38 +1,62 @@
-"""The gpu worker: one RQ worker that keeps the weights and makes one generation after another in its own process.
+"""The gpu worker: one RQ worker that keeps the weights and makes many generations at once in its own process.
 
-RQ's default worker forks for every job, which would load the weights each time and does not survive CUDA.
+RQ's default worker forks for every job, which would load the weights each time and does not survive CUDA. This one has
+a thread for each job, and they meet in the denoising loop of the engine.
 """
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
 from django.conf import settings
 from django.db import close_old_connections
-from redis import RedisError
+from rq import get_current_job
+from rq.command import parse_payload
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
-from rq.worker import SimpleWorker
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import SimpleWorker, WorkerStatus
 
+from config.nudges import attempt
 from generation import making, queue, services
-from generation.engine import Engine, EngineSettings
+from generation.engine import BatchingEngine, Engine, EngineSettings
 from generation.heart import Heart
 
 RQ_HEARTBEAT_SECONDS = 15
 
 stopping = threading.Event()
-engine: Engine | None = None
+engine: BatchingEngine | None = None
+making_now: dict[str, int] = {}  # job id → generation
+stopped_jobs: set[str] = set()  # of those, the ones that somebody stopped by RQ's own command
+
+
+class Stopped(Exception):
+    """Somebody stopped the job; its generation is canceled."""
 
 
 def make_next() -> None:
-    """Make the generation whose turn it is with this process's engine."""
+    """Make the generation whose turn it is with this process's engine.
+
+    Raises:
+        Stopped: RQ shall know.
+    """
     if engine is None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
     close_old_connections()  # one that broke while the worker was idle
+    job = get_current_job()
+    job_id = job.id if job else ""
     if generation := services.claim_next():
-        making.make(generation, engine, stopping)
+        making_now[job_id] = generation.pk
+        try:
+            making.make(generation, engine, stopping)
+        finally:
+            del making_now[job_id]
+    if job_id in stopped_jobs:
+        raise Stopped
 
 
 def load_engine() -> Engine:
@@ -52,21 +76,31 @@ def load_engine() -> Engine:
 
 def engine_memory() -> dict[str, float]:
     """Return how much of the accelerator's memory is in use, where there is one."""
-    used = engine.accelerator_bytes() if engine else None
+    used = engine.engine.accelerator_bytes() if engine else None
     return {} if used is None else {"gpu_bytes": used}
 
 
 class GpuWorker(SimpleWorker):
-    """Loads the weights before its first job, and beats RQ's heart while a job runs, which SimpleWorker does not."""
+    """Loads the weights before its first job, and works on BATCH_IMAGES jobs at once.
+
+    Each job is an execution of its own to RQ, with its state, heartbeat and failure. A job is only taken from the queue
+    when there is a hand free for it, so that what waits can go to another worker, or to the account whose turn it is.
+    """
 
     max_connection_wait_time = 5.0  # seconds between tries while Redis is away; RQ would wait up to a minute
+    death_penalty_class = TimerDeathPenalty  # signals reach the main thread only
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine
         begun = time.monotonic()
-        engine = load_engine()
+        loaded = load_engine()
+        engine = BatchingEngine(loaded, settings.BATCH_IMAGES)
         queue.note_loading(time.monotonic() - begun)
-        self.log.info("Worker %s: %s", self.name, engine.description())
+        self.log.info("Worker %s: %s", self.name, loaded.description())
+        self.free_hands = threading.Semaphore(settings.BATCH_IMAGES)
+        self.hands = ThreadPoolExecutor(settings.BATCH_IMAGES, thread_name_prefix="hand")
+        self.is_waiting = False
+        self.stopping_one = threading.Lock()
         self.beat()
         try:
             with Heart(self.beat, queue.BEAT_SECONDS):
@@ -77,15 +111,75 @@ class GpuWorker(SimpleWorker):
     def beat(self) -> None:
         queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | engine_memory())
 
-    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):
-            return super().perform_job(job, queue, execution)
+    def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
+        """Wait for a free hand, and then for a job; the hand is taken if there is one."""
+        self.is_waiting = True
+        self.free_hands.acquire()
+        taken = None
+        try:
+            if not self._stop_requested:
+                taken = super().dequeue_job_and_maintain_ttl(*args, **kwargs)
+        finally:
+            self.is_waiting = False
+            if taken is None:
+                self.free_hands.release()
+        return taken
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self.hands.submit(self.execute, job, queue, self.prepare_execution(job))
+
+    def execute(self, job: Job, queue: Queue, execution: Execution) -> None:
+        """Do a job, in a thread of its own."""
+        try:
+            with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):
+                self.perform_job(job, queue, execution)
+        except Exception:  # Redis went away; the job's generation has ended or will be taken back
+            self.log.exception("RQ was not told how %s ended.", job.id)
+        finally:
+            self.executions.pop(execution.id, None)
+            stopped_jobs.discard(job.id)
+            self.free_hands.release()
+            if not self.executions:
+                attempt(lambda: self.set_state(WorkerStatus.IDLE))
+
+    def set_state(self, state: str, *args: Any, **kwargs: Any) -> None:
+        """Tell RQ how the worker is: not idle while any job runs, though it waits for more."""
+        idle = state == WorkerStatus.IDLE and not self.executions
+        super().set_state(WorkerStatus.BUSY if state == WorkerStatus.IDLE and not idle else state, *args, **kwargs)
+
+    def handle_payload(self, message: dict[str, Any]) -> None:
+        """Obey a command of RQ's; `stop-job` by RQ itself only looks at one job of a worker."""
+        payload = parse_payload(message)
+        if payload["command"] != "stop-job":
+            super().handle_payload(message)
+        for execution in list(self.executions.values()):
+            if payload["command"] == "stop-job" and execution.job_id == payload["job_id"]:
+                self.request_stop_execution(execution.id)
+
+    def request_stop_execution(self, execution_id: str) -> None:
+        """Cancel the generation that an execution makes; its thread notices within a step, and the job is stopped."""
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            return
+        stopped_jobs.add(execution.job_id)
+        close_old_connections()
+        if pk := making_now.get(execution.job_id):
+            services.cancel(pk)
+
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        with self.stopping_one:
+            self._stopped_job_id = job.id if job.id in stopped_jobs else None
+            super().handle_job_failure(job, *args, **kwargs)
+
+    def teardown(self) -> None:
+        self.hands.shutdown()
+        super().teardown()
 
     def _shutdown(self) -> None:
-        try:
-            super()._shutdown()
-        except RedisError:  # this is a signal handler: it would surface in the middle of a generation and fail it
-            self._stop_requested = True
+        # This is a signal handler: what it raises surfaces wherever the main thread is, and nothing may be in its hand.
+        self._stop_requested = True
+        if self.is_waiting:
+            raise StopRequested
 
     def handle_warm_shutdown_request(self) -> None:
         stopping.set()

@@ -51,7 +51,7 @@ def furnish(person: Person) -> Belongings:
         png = picture(name)
         storage.save_image(claimed, k, png, as_base64=False)
         storage.save_thumbnail(claimed, k, images.encode_thumbnail(images.decode(png)))
-    services.succeed(claimed, [False, False], 2.4, "starter", "1", "starter")
+    services.succeed(claimed, [False, False], 2.4, 2.4, "starter", "1", "starter")
     failed = services.claim(submit(person, Params("text2img", "a red rocket", seed=8)).pk)
     assert failed
     services.fail(failed)

@@ -1,4 +1,4 @@
-"""Many callers' images in one denoising loop: a request joins between two steps and leaves when its own schedule ends."""
+"""Many callers' images in one denoising loop: a request joins between two steps and leaves when it is done."""
 
 import logging
 import threading
@@ -74,6 +74,8 @@ class BatchingEngine:
     def __init__(self, engine: Engine, batch_images: int = 16):
         """`batch_images` of the model's native size, with guidance, share a call of the UNet at most."""
         self.engine = engine
+        self.model_name, self.revision, self.vae_name = engine.model_name, engine.revision, engine.vae_name
+        self.scheduler_name = engine.scheduler_name
         self.most_latents = 2 * batch_images * engine.native_latents
         self._arriving: SimpleQueue[Ticket | None] = SimpleQueue()
         self._seats: list[Seat] = []

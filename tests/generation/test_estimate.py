@@ -17,7 +17,7 @@ MARGIN, UNKNOWN, LOADING = estimate.MARGIN, pace.UNKNOWN_SECONDS_PER_CREDIT, que
 def succeed(generation: Generation, compute_seconds: float) -> None:
     claim = services.claim(generation.pk)
     assert claim
-    services.succeed(claim, [False] * generation.params["samples"], compute_seconds, "tiny", "", "")
+    services.succeed(claim, [False] * generation.params["samples"], compute_seconds, compute_seconds, "tiny", "", "")
 
 
 def test_it_guesses_before_anything_was_made(submit: Submit) -> None:
@@ -39,7 +39,8 @@ def test_it_learns_from_the_slow_ones_among_the_recent(submit: Submit) -> None:
     assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * 4.0 + LOADING)
 
 
-def test_busy_workers_share_what_is_ahead_but_not_the_generation_itself(submit: Submit) -> None:
+def test_busy_workers_share_what_is_ahead_but_not_the_generation_itself(submit: Submit, settings: Any) -> None:
+    settings.BATCH_IMAGES = 1
     for _ in range(2):
         services.claim(submit().pk)
     submit(samples=2)
@@ -47,6 +48,23 @@ def test_busy_workers_share_what_is_ahead_but_not_the_generation_itself(submit: 
     eta = estimate.eta_seconds(submit(samples=4))
 
     assert eta == pytest.approx(MARGIN * UNKNOWN * ((1 + 1 + 2) / 2 + 4))
+
+
+def test_a_worker_makes_a_batch_at_once_and_counts_once(submit: Submit, settings: Any) -> None:
+    settings.BATCH_IMAGES = 2
+    for _ in range(3):
+        services.claim(submit().pk)
+
+    assert estimate.workers() == 2
+
+
+def test_what_is_ahead_counts_by_its_share_and_the_generation_itself_by_the_time_that_passes(submit: Submit) -> None:
+    claim = services.claim(submit().pk)
+    assert claim
+    services.succeed(claim, [False], 8.0, 2.0, "tiny", "", "")
+    submit(samples=3)
+
+    assert estimate.eta_seconds(submit()) == pytest.approx(MARGIN * (2.0 * 3 + 8.0) + LOADING)
 
 
 def test_a_dead_worker_does_not_count(submit: Submit) -> None:

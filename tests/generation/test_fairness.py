@@ -37,7 +37,7 @@ def work(clock: Clock, seconds: float = 10) -> Generation:
     generation = services.claim_next()
     assert generation
     clock.forward(seconds=seconds)
-    services.succeed(generation, [False], seconds, "tiny", "", "")
+    services.succeed(generation, [False], seconds, seconds, "tiny", "", "")
     return generation
 
 
@@ -57,7 +57,7 @@ def test_a_single_job_starts_within_the_time_of_two_though_another_account_has_5
     assert running
     hers = submit(by=dora)
     clock.forward(seconds=10)
-    services.succeed(running, [False], 10, "tiny", "", "")
+    services.succeed(running, [False], 10, 10, "tiny", "", "")
 
     following = services.claim_next()
 
@@ -189,7 +189,7 @@ for _ in range(2):
     services.submit(user, Params("text2img", "a cat", 1), Inputs())
 claim = services.claim_next()
 claim.__class__.objects.update(started_at=timezone.now() - timedelta(seconds=5))
-services.succeed(claim, [False], 5, "tiny", "", "")
+services.succeed(claim, [False], 5, 5, "tiny", "", "")
 print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - claim.pk)
 """
     environment = os.environ | {

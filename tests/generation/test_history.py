@@ -45,7 +45,7 @@ def finish(generation: Generation, model: str = "one", nsfw: tuple[bool, ...] = 
     for k in range(len(nsfw)):
         storage.save_image(claim, k, f"image {k} of {claim.pk}".encode(), as_base64=False)
         storage.save_thumbnail(claim, k, b"small")
-    assert services.succeed(claim, nsfw, 0.5, model, "", "")
+    assert services.succeed(claim, nsfw, 0.5, 0.5, model, "", "")
     return row(generation)
 
 
@@ -394,7 +394,7 @@ def test_deleting_what_is_under_way_cancels_it_and_charges_nothing(alice: Person
     assert erasure.delete(alice.user, [queued.pk, running.pk]) == 2
 
     assert (row(queued).status, row(running).status, alice.balance) == (Status.CANCELED, Status.CANCELED, 1000)
-    assert not services.succeed(claim, [False], 1, "one", "", "")
+    assert not services.succeed(claim, [False], 1, 1, "one", "", "")
 
 
 def test_files_that_nobody_removed_are_asked_for_again(

@@ -23,7 +23,7 @@ def made(submit: Submit, days_ago: float, by: Person, inputs: Inputs | None = No
     claim = services.claim(submit(start, mode="img2img", by=by).pk)
     assert claim
     storage.save_image(claim, 0, b"png", as_base64=True)
-    services.succeed(claim, [False], 1.0, "tiny", "", "")
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "", "")
     Generation.objects.filter(pk=claim.pk).update(finished_at=timezone.now() - timedelta(days=days_ago))
     return row(claim)
 

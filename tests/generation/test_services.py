@@ -24,7 +24,7 @@ def jobs(name: str) -> list[str]:
 
 
 def succeed(claim: Generation, nsfw: list[bool] | None = None) -> bool:
-    return services.succeed(claim, nsfw or [False], 1.5, "tiny", "main", "AutoencoderKL")
+    return services.succeed(claim, nsfw or [False], 1.5, 1.5, "tiny", "main", "AutoencoderKL")
 
 
 @in_redis

@@ -159,7 +159,7 @@ def test_bad_receivers_for_days_and_senders_that_are_killed(
         generation = submit(by=alice)
         claim = services.claim(generation.pk)
         assert claim
-        services.succeed(claim, [False], 1.0, "tiny", "", "")
+        services.succeed(claim, [False], 1.0, 1.0, "tiny", "", "")
 
     for k in range(GENERATIONS):
         days.until(NOON + EVERY * k, make)

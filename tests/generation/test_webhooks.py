@@ -79,7 +79,7 @@ def make_due(delivery: Delivery) -> None:
 def succeed(generation: Generation) -> None:
     claim = services.claim(generation.pk)
     assert claim
-    services.succeed(claim, [False], 1.5, "tiny", "", "")
+    services.succeed(claim, [False], 1.5, 1.5, "tiny", "", "")
 
 
 # One webhook of one request

@@ -21,7 +21,7 @@ def make(person: Person, ends: str = "success", samples: int = 1) -> Generation:
     generation = services.claim(services.submit(person.user, params, Inputs()).pk)
     assert generation
     if ends == "success":
-        services.succeed(generation, [False] * samples, 1.0, "model", "", "")
+        services.succeed(generation, [False] * samples, 1.0, 1.0, "model", "", "")
     else:
         services.fail(generation, "Broken")
     return generation

@@ -64,7 +64,7 @@ def test_credits_of_a_generation_are_given_back_once(staff: Client, alice: Perso
     generation = services.submit(alice.user, Params(mode="text2img", prompt="a cat", seed=1), Inputs())
     claimed = services.claim(generation.pk)
     assert claimed
-    services.succeed(claimed, [False], 1.0, "model", "", "")
+    services.succeed(claimed, [False], 1.0, 1.0, "model", "", "")
     charged = 1000 - alice.balance
     assert charged > 0
 

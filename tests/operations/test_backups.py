@@ -30,7 +30,7 @@ def furnish(email):
     inputs = Inputs(init_image_name=storage.save_input(b"start"))
     claim = services.claim(services.submit(user, Params("text2img", "a cat", 1), inputs).pk)
     storage.save_image(claim, 0, b"png of " + email.encode(), as_base64=False)
-    services.succeed(claim, [False], 1.0, "tiny", "", "")
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "", "")
 
 def look():
     for one in Generation.objects.order_by("pk"):

@@ -27,7 +27,7 @@ def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person)
     ]
     claim = services.claim(submitted[0].pk)
     assert claim
-    services.succeed(claim, [False], 1.5, "tiny", "", "")
+    services.succeed(claim, [False], 1.5, 1.5, "tiny", "", "")
     services.cancel(submitted[1].pk)
     services.claim(submitted[2].pk)
     queue.beat("one", {"rss_bytes": 5, "gpu_bytes": 7})

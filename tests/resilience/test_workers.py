@@ -14,7 +14,7 @@ def body(key: str, steps: int) -> dict[str, Any]:
 def test_a_stopping_worker_finishes_its_generation_and_exits_well(site: Site) -> None:
     key = site.create_customer("finish@example.org")
     ids = [site.post("text2img", body(key, steps=20))["id"] for _ in range(2)]
-    worker = site.start("gpu", STOP_GRACE_SECONDS="60")
+    worker = site.start("gpu", STOP_GRACE_SECONDS="60", BATCH_IMAGES="1")
     eventually(site.claims)
 
     worker.terminate()

@@ -62,7 +62,7 @@ def test_a_final_state_stays_as_it_is(api: Api, alice: Person, settings: Any, re
     pk = submit(api, alice)
     claim = services.claim(pk)
     assert claim
-    services.succeed(claim, [False], 1.0, "tiny", "", "")
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "", "")
 
     reply = api.post(f"cancel/{pk}", {"key": alice.key})
 
