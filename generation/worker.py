@@ -27,6 +27,7 @@ from generation.engine import BatchingEngine, Engine, EngineSettings
 from generation.heart import Heart
 
 RQ_HEARTBEAT_SECONDS = 15
+SIGNAL_SECONDS = 2  # a signal that comes just before the main thread blocks, or to another thread, waits so long
 
 stopping = threading.Event()
 engine: BatchingEngine | None = None
@@ -89,6 +90,7 @@ class GpuWorker(SimpleWorker):
 
     max_connection_wait_time = 5.0  # seconds between tries while Redis is away; RQ would wait up to a minute
     death_penalty_class = TimerDeathPenalty  # signals reach the main thread only
+    dequeue_timeout = SIGNAL_SECONDS
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine
@@ -114,7 +116,8 @@ class GpuWorker(SimpleWorker):
     def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         """Wait for a free hand, and then for a job; the hand is taken if there is one."""
         self.is_waiting = True
-        self.free_hands.acquire()
+        while not self.free_hands.acquire(timeout=SIGNAL_SECONDS):
+            pass
         taken = None
         try:
             if not self._stop_requested:

@@ -4,6 +4,12 @@ import os
 import signal
 from typing import Any
 
+from redis import Redis
+from rq.command import send_stop_job_command
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+
 from tests.resilience.site import Site, eventually
 
 
@@ -23,6 +29,41 @@ def test_a_stopping_worker_finishes_its_generation_and_exits_well(site: Site) ->
     assert [site.status(pk) for pk in ids] == ["success", "queued"]
     site.keep_gpu()
     eventually(site.is_idle)
+
+
+def test_a_worker_makes_several_at_once_and_each_is_an_execution_to_rq(site: Site) -> None:
+    key = site.create_customer("several@example.org")
+    ids = [site.post("text2img", body(key, steps=50))["id"] for _ in range(4)]
+    site.keep_gpu()
+
+    eventually(lambda: len(site.claims()) == 4)
+
+    redis = Redis(port=site.valkey_port)
+    [worker] = [worker for worker in BaseWorker.all(redis) if worker.get_state() == "busy"]
+    assert {execution.job_id for execution in worker.get_current_executions()} == {f"generate-{pk}-0" for pk in ids}
+    eventually(site.is_idle)
+    assert [site.status(pk) for pk in ids] == ["success"] * 4
+    eventually(lambda: (worker.refresh(), worker.get_state() == "idle")[1])
+    assert worker.get_current_executions(refresh=True) == []
+    assert {Job.fetch(f"generate-{pk}-0", redis, JSONSerializer).get_status() for pk in ids} == {"finished"}
+
+
+def test_a_job_that_is_stopped_in_rq_cancels_what_it_makes_and_nothing_else(site: Site) -> None:
+    key = site.create_customer("stopped@example.org")
+    large = body(key, steps=50) | {"width": 256, "height": 256}
+    ids = [site.post("text2img", large)["id"] for _ in range(3)]
+    site.keep_gpu()
+    eventually(lambda: len(site.claims()) == 3)
+    redis = Redis(port=site.valkey_port)
+
+    send_stop_job_command(redis, f"generate-{ids[1]}-0", JSONSerializer)
+
+    eventually(site.is_idle)
+    outcomes = [site.status(pk) for pk in ids]
+    assert sorted(outcomes) == ["canceled", "success", "success"]
+    eventually(lambda: Job.fetch(f"generate-{ids[1]}-0", redis, JSONSerializer).get_status() == "stopped")
+    for pk in (ids[0], ids[2]):
+        assert Job.fetch(f"generate-{pk}-0", redis, JSONSerializer).get_status() == "finished"
 
 
 def test_a_worker_without_grace_hands_its_generation_back_and_the_attempt_does_not_count(site: Site) -> None:
