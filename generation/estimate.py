@@ -16,12 +16,11 @@ def eta_seconds(generation: Generation) -> float:
     """Return the seconds until the generation will be over, zero when it is."""
     if generation.is_final:
         return 0.0
-    pace_seconds = pace.seconds_per_credit()
-    ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, pace_seconds)
+    recent = pace.recent()
+    ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, recent.computing_seconds)
     # The workers share what is ahead; the generation itself is made by one of them, beside others.
     workers = ready_workers()
-    own_seconds = pace.passing_seconds_per_credit() * generation.held_credits
-    seconds = pace_seconds * ahead / max(1, workers) + own_seconds
+    seconds = recent.computing_seconds * ahead / max(1, workers) + recent.passing_seconds * generation.held_credits
     return MARGIN * seconds + (0.0 if workers else queue.loading_seconds())
 
 
@@ -64,7 +63,7 @@ def queue_seconds(live: QuerySet[Generation]) -> float:
     if not credits:
         return 0.0
     workers = ready_workers()
-    return MARGIN * pace.seconds_per_credit() * credits / max(1, workers) + (
+    return MARGIN * pace.recent().computing_seconds * credits / max(1, workers) + (
         0.0 if workers else queue.loading_seconds()
     )
 

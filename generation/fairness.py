@@ -19,7 +19,7 @@ WINDOW = timedelta(minutes=10)
 def to_make() -> list[int]:
     """Return the next generation of every account that waits for a gpu worker, the one to make first in front."""
     waiting = Generation.objects.filter(status=Status.QUEUED, inputs_ready=True)
-    return in_turn(waiting, used_seconds(pace.seconds_per_credit()))
+    return in_turn(waiting, used_seconds(pace.recent().computing_seconds))
 
 
 def to_fetch() -> list[int]:

@@ -1,7 +1,6 @@
-"""How fast the workers are: learned from what they made last."""
+"""How fast the workers are: learned from what they made last, and rather slow than fast, the 90th percentile."""
 
-from django.db.models import F
-from django.db.models.expressions import Combinable
+from dataclasses import dataclass
 
 from generation.models import Generation, Status
 
@@ -9,17 +8,22 @@ UNKNOWN_SECONDS_PER_CREDIT = 10.0  # before anything was made
 RECENT = 50
 
 
-def seconds_per_credit() -> float:
-    """Return what recent work took of an accelerator, a credit being so much work; high, the 90th percentile."""
-    return _per_credit(F("accelerator_seconds"))
+@dataclass(frozen=True)
+class Pace:
+    """Seconds a credit, which is a fixed amount of work."""
+
+    computing_seconds: float  # of an accelerator
+    passing_seconds: float  # from the claim to the image, beside what is made at the same time
 
 
-def passing_seconds_per_credit() -> float:
-    """Return how long recent work took from its claim on, beside what was made at the same time; high as well."""
-    return _per_credit(F("compute_seconds"))
+def recent() -> Pace:
+    """Return the pace of the last generations that succeeded."""
+    newest = Generation.objects.filter(status=Status.SUCCESS).order_by("-id")
+    rows = list(newest.values_list("accelerator_seconds", "compute_seconds", "held_credits")[:RECENT])
+    if not rows:
+        return Pace(UNKNOWN_SECONDS_PER_CREDIT, UNKNOWN_SECONDS_PER_CREDIT)
+    return Pace(_high([row[0] / row[2] for row in rows]), _high([row[1] / row[2] for row in rows]))
 
 
-def _per_credit(seconds: Combinable) -> float:
-    recent = Generation.objects.filter(status=Status.SUCCESS).order_by("-id").values_list(seconds / F("held_credits"))
-    times = sorted(time for (time,) in recent[:RECENT])
-    return times[int(len(times) * 0.9)] if times else UNKNOWN_SECONDS_PER_CREDIT
+def _high(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.9)]

@@ -58,7 +58,7 @@ def generations(since: datetime) -> Iterator[Metric]:
         "atelier_queue_seconds", "How long all of them will take, as callers are told.", estimate.queue_seconds(live)
     )
     yield gauge(
-        "atelier_seconds_per_credit", "Computing time, 90th percentile of the last 50.", pace.seconds_per_credit()
+        "atelier_seconds_per_credit", "Computing time, 90th percentile of the last 50.", pace.recent().computing_seconds
     )
     kept, promised = estimate.held(LATELY)
     yield gauge(

@@ -55,7 +55,7 @@ def test_a_worker_makes_a_batch_at_once_and_counts_once(submit: Submit, settings
     for _ in range(3):
         services.claim(submit().pk)
 
-    assert estimate.workers() == 2
+    assert estimate.ready_workers() == 2
 
 
 def test_what_is_ahead_counts_by_its_share_and_the_generation_itself_by_the_time_that_passes(submit: Submit) -> None:
