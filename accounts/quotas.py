@@ -5,7 +5,7 @@ and a request that is refused for another reason gives back what it took. Everyt
 was used is shown, and a limit that comes later counts from the beginning of its period.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
@@ -98,11 +98,12 @@ def refuse_suspended(user: User) -> None:
         raise AccountSuspended(user.suspension_reason)
 
 
-def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: int) -> date:
+def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: Callable[[], int]) -> date:
     """Count one request, its images, and through which key the credits may go, in the caller's transaction.
 
-    `live` is how many generations of the account are queued or running, this one included; the caller holds a lock
-    that keeps it from growing meanwhile. Returns the account's day, which `give_back` wants to know.
+    `live` returns how many generations of the account are queued or running, this one included, and is asked only where
+    that is limited; the caller holds a lock that keeps it from growing meanwhile. Returns the account's day, which
+    `give_back` wants to know.
 
     Raises:
         RateLimited, QuotaExceeded, SpendingCapReached: the caller's transaction must be rolled back.
@@ -112,7 +113,7 @@ def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: i
     if not take(Usage, 1, allowed.requests_per_minute, user=user, period=minute(now)):
         seconds = 60 - now.second
         raise RateLimited(f"Try again in {seconds} seconds.", seconds)
-    if allowed.generations_at_once is not None and live > allowed.generations_at_once:
+    if allowed.generations_at_once is not None and live() > allowed.generations_at_once:
         words = f"Generations at once: {allowed.generations_at_once} is your limit; try again when one has ended."
         raise RateLimited(words, AT_ONCE_RETRY_SECONDS)
     if not take(Usage, images, allowed.images_per_day, user=user, period=day(today)):
@@ -138,7 +139,7 @@ def give_back(user_id: int, api_key_id: int | None, images: int, credits: int, c
 
 
 def allowances(user: User, live: int = 0, allowed: Limits | None = None) -> list[Allowance]:
-    """Return every counted limit with how much of it is used; `live` as in `admit`, `allowed` from `limits`."""
+    """Return every counted limit with how much of it is used; `allowed` from `limits`."""
     now, allowed = timezone.now(), allowed or limits(user)
     today = local_day(user, now)
     periods = [minute(now), day(today), month(today)]

@@ -48,7 +48,7 @@ def one_success(account: Any) -> int:
     pk = services.submit(account, Params("text2img", "a cat", 1), Inputs()).pk
     claimed = services.claim(pk)
     assert claimed
-    services.succeed(claimed, [False], 0.1, "benchmark", "", "")
+    services.succeed(claimed, [False], 0.1, 0.1, "benchmark", "", "")
     return pk
 
 

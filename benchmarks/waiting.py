@@ -79,7 +79,7 @@ def end_all() -> int:
     for pk in pks:
         claimed = services.claim(pk)
         assert claimed
-        services.succeed(claimed, [False], 0.1, "benchmark", "", "")
+        services.succeed(claimed, [False], 0.1, 0.1, "benchmark", "", "")
     return len(pks)
 
 

@@ -1,6 +1,6 @@
 """How long a generation will take, estimated high: callers sleep it once and expect the image to be there."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -24,11 +24,11 @@ def eta_seconds(generation: Generation) -> float:
     return MARGIN * seconds + (0.0 if workers else queue.loading_seconds())
 
 
-def promised_seconds(generation: Generation) -> float:
-    """Return the seconds that are left of what its caller was told at submission; asks nobody."""
+def promised_seconds(generation: Generation, at: datetime) -> float:
+    """Return the seconds that are left at an instant of what was estimated at submission; asks nobody."""
     if generation.expected_at is None:
         return 0.0
-    return max(0.0, (generation.expected_at - timezone.now()).total_seconds())
+    return max(0.0, (generation.expected_at - at).total_seconds())
 
 
 def credits_ahead(generation: Generation, pace_seconds: float) -> float:

@@ -7,6 +7,7 @@ can write nothing, so a worker that was given up and comes back late can neither
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -64,12 +65,11 @@ def submit(
         idempotency.remember(generation, repeatable)
     ledger.hold(account.pk, generation.held_credits, generation.cause)
     # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
-    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live(account))
+    live_ones = partial(live, account)
+    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live_ones)
     generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
     generation.save(update_fields=["counted_on", "expected_at"])
-    outbox.record(generation)
-    balance_credits = ledger.balance(account.pk)
-    outbox.record_low_balance(account, balance_credits + generation.held_credits, balance_credits)
+    outbox.record_submission(generation)
     queue.ring(generation)
     return generation
 

@@ -21,9 +21,9 @@ from tests.v3 import bodies
 MANY = 60  # more than a page of the history holds
 
 API = {
-    "text2img": 30,
-    "img2img": 30,
-    "inpaint": 30,
+    "text2img": 22,
+    "img2img": 22,
+    "inpaint": 22,
     "fetch of a success": 4,
     "fetch of a failure": 3,
     "fetch of one that waits": 8,

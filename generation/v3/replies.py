@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -28,9 +29,9 @@ def answer(generation: Generation, base_url: str, note: str = STILL_RUNNING) -> 
     return processing(generation, base_url, note, estimate.eta_seconds(generation))
 
 
-def promise(generation: Generation, base_url: str, note: str) -> dict[str, Any]:
-    """Return the answer while the state can't be read: that of a generation which is not over, as it was estimated."""
-    return processing(generation, base_url, note, estimate.promised_seconds(generation))
+def promise(generation: Generation, base_url: str, note: str, at: datetime) -> dict[str, Any]:
+    """Return the answer for a generation that is not over as far as anybody knows, with what was estimated for it."""
+    return processing(generation, base_url, note, estimate.promised_seconds(generation, at))
 
 
 def success(generation: Generation, base_url: str) -> dict[str, Any]:

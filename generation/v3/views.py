@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import Http404, HttpRequest
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
@@ -70,18 +71,23 @@ class V3View(APIView):
         self.api_key, self.limits = key, quotas.limits(key.user)
         return parameters, key
 
-    def answer(self, generation: Generation, wait_seconds: float, note: str) -> Response:
-        """Return the present state; while it is not final, the server waits and then answers the state reached."""
+    def answer(self, generation: Generation, wait_seconds: float, note: str, is_new: bool = False) -> Response:
+        """Return the present state; while it is not final, the server waits and then answers the state reached.
+
+        Where nobody waits, a new generation is answered with what was just estimated for it.
+        """
         base = base_url(self.request._request)
         if not generation.is_final:
             wait = Wait(
                 generation.pk,
                 wait_seconds,
                 reply=lambda: reply(Generation.objects.get(pk=generation.pk), base, note),
-                unread_reply=lambda: (200, replies.promise(generation, base, note)),
+                unread_reply=lambda: (200, replies.promise(generation, base, note, timezone.now())),
             )
             if waiting.request_wait(self.request._request, wait):
                 return Response({})
+            if is_new:
+                return Response(replies.promise(generation, base, note, generation.created_at))
         status, body = reply(generation, base, note)
         return Response(body, status=status)
 
@@ -104,7 +110,7 @@ class Generate(V3View):
             generation = self.submit(fields, key, repeatable)
         except AlreadySubmitted as repeated:
             return self.answer_again(repeated.generation)
-        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED, is_new=True)
 
     def submit(self, fields: Call, key: ApiKey, repeatable: Repeatable | None) -> Generation:
         values = fields.validated_data

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
+from billing import ledger
 from generation import queue
 from generation.models import Generation
 from generation.v3 import replies
@@ -32,8 +33,19 @@ class Listener:
 
 def record(generation: Generation) -> None:
     """Write down that the generation reached its present state, for everybody who is to hear of it."""
+    record_state(generation, endpoints_of(generation.account_id))
+
+
+def record_submission(generation: Generation) -> None:
+    """Write down that the generation was queued, and that its credits, just set aside, made the balance low."""
+    endpoints = endpoints_of(generation.account_id)
+    record_state(generation, endpoints)
+    record_low_balance(generation, endpoints)
+
+
+def record_state(generation: Generation, endpoints: Sequence[Endpoint]) -> None:
     type = Event.Type(generation.status)
-    endpoints = listening(generation.account_id, type)
+    endpoints = [endpoint for endpoint in endpoints if type in endpoint.events]
     own_url = generation.webhook_url if generation.is_final else ""
     if not (endpoints or own_url):
         return
@@ -45,16 +57,19 @@ def record(generation: Generation) -> None:
     tell(event, listeners)
 
 
-def record_low_balance(account: User, before_credits: int, balance_credits: int) -> None:
+def record_low_balance(generation: Generation, endpoints: Sequence[Endpoint]) -> None:
     """Write down that the balance fell below what an endpoint wants to hear of; at most once an hour."""
-    now = timezone.now()
-    for endpoint in listening(account.pk, Event.Type.BALANCE_LOW):
-        if not balance_credits < endpoint.low_balance_credits <= before_credits:
+    endpoints = [endpoint for endpoint in endpoints if Event.Type.BALANCE_LOW in endpoint.events]
+    if not endpoints:
+        return
+    now, balance_credits = timezone.now(), ledger.balance(generation.account_id)
+    for endpoint in endpoints:
+        if not balance_credits < endpoint.low_balance_credits <= balance_credits + generation.held_credits:
             continue
         quiet = Q(low_balance_told_at=None) | Q(low_balance_told_at__lte=now - LOW_BALANCE_AGAIN)
         if Endpoint.objects.filter(quiet, pk=endpoint.pk).update(low_balance_told_at=now):
             data = {"balance": balance_credits, "low_balance_credits": endpoint.low_balance_credits}
-            tell(create(account.pk, Event.Type.BALANCE_LOW, data), [Listener(endpoint.url, endpoint)])
+            tell(create(generation.account_id, Event.Type.BALANCE_LOW, data), [Listener(endpoint.url, endpoint)])
 
 
 def ping(endpoint: Endpoint) -> Delivery:
@@ -63,9 +78,8 @@ def ping(endpoint: Endpoint) -> Delivery:
     return tell(event, [Listener(endpoint.url, endpoint)])[0]
 
 
-def listening(account_id: int, type: Event.Type) -> list[Endpoint]:
-    endpoints = Endpoint.objects.filter(account=account_id, is_on=True).order_by("url")
-    return [endpoint for endpoint in endpoints if type in endpoint.events]
+def endpoints_of(account_id: int) -> list[Endpoint]:
+    return list(Endpoint.objects.filter(account=account_id, is_on=True).order_by("url"))
 
 
 def create(account_id: int, type: Event.Type, data: dict[str, Any], generation: Generation | None = None) -> Event:

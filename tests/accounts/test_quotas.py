@@ -37,7 +37,11 @@ def on_plan(person: Person, **limits: int | None) -> User:
 
 
 def admit(user: User, images: int = 1, live: int = 1) -> date:
-    return transaction.atomic(quotas.admit)(user, None, images, images, live)
+    return transaction.atomic(quotas.admit)(user, None, images, images, lambda: live)
+
+
+def one_live() -> int:
+    return 1
 
 
 def used(user: User) -> dict[str, int]:
@@ -190,16 +194,16 @@ def test_one_accounts_use_does_not_limit_another(alice: Person, bob: Person) -> 
 def test_a_key_spends_up_to_its_cap_whatever_the_account_may(alice: Person, at: Any) -> None:
     key = alice.api_key
     key.spending_cap_credits = 10
-    quotas.admit(alice.user, key, 1, 8, 1)
+    quotas.admit(alice.user, key, 1, 8, one_live)
 
     with pytest.raises(quotas.SpendingCapReached, match="2 of 10 credits are left to this API key this month"):
-        transaction.atomic(quotas.admit)(alice.user, key, 1, 3, 1)
-    quotas.admit(alice.user, key, 1, 2, 1)
-    quotas.admit(alice.user, None, 1, 100, 1)
+        transaction.atomic(quotas.admit)(alice.user, key, 1, 3, one_live)
+    quotas.admit(alice.user, key, 1, 2, one_live)
+    quotas.admit(alice.user, None, 1, 100, one_live)
 
     assert quotas.spending(key) == Allowance("spending_cap_credits", 10, 10, datetime(2026, 12, 1, tzinfo=UTC))
     at(NOON + timedelta(days=8))
-    quotas.admit(alice.user, key, 1, 10, 1)
+    quotas.admit(alice.user, key, 1, 10, one_live)
     assert dict(KeySpending.objects.values_list("period", "count")) == {"2026-11": 10, "2026-12": 10}
 
 
@@ -224,7 +228,7 @@ def test_what_was_not_made_is_given_back_to_its_own_day_and_month(alice: Person,
 
 
 def test_a_key_gets_back_what_was_not_charged(alice: Person) -> None:
-    counted_on = quotas.admit(alice.user, alice.api_key, 4, 8, 1)
+    counted_on = quotas.admit(alice.user, alice.api_key, 4, 8, one_live)
 
     quotas.give_back(alice.user.pk, alice.api_key.pk, 0, 6, counted_on)
 
@@ -295,7 +299,7 @@ def test_32_racing_requests_never_pass_a_limit(alice: Person, limits: dict[str, 
 def test_32_racing_requests_never_pass_a_keys_cap(alice: Person) -> None:
     alice.api_key.spending_cap_credits = 15
 
-    outcomes = race(32, lambda k: transaction.atomic(quotas.admit)(alice.user, alice.api_key, 1, 2, 1))
+    outcomes = race(32, lambda k: transaction.atomic(quotas.admit)(alice.user, alice.api_key, 1, 2, one_live))
 
     assert outcomes.count(TODAY) == 7
     assert KeySpending.objects.get().count == 14
