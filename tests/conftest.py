@@ -125,7 +125,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.tiny_model import build_tiny_model
 
     folder = build_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return Engine.load(EngineSettings(model=str(folder), device="cpu", threads=1))
+    return Engine.load(EngineSettings(model=str(folder), device="cpu", dtype="float32", threads=1))
 
 
 @pytest.fixture

@@ -122,8 +122,12 @@ def choose_device(wanted: str) -> torch.device:
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """Return the dtype named, or half precision where the device is fast at it for "auto"."""
+    if wanted == "auto" and device.type == "cpu":
+        # Elsewhere bfloat16 is emulated, and many times slower than float32.
+        native = {name for name, there in torch.cpu.get_capabilities().items() if there}
+        return torch.bfloat16 if native & {"avx512_bf16", "amx_bf16"} else torch.float32
     if wanted == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        return torch.float16
     return {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
 
 

@@ -35,17 +35,17 @@ def tiny_inpainting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(tiny: Path) -> Engine:
-    return Engine.load(EngineSettings(model=str(tiny), safety="none"))
+    return Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
 
 
 @pytest.fixture(scope="session")
 def engine_xl(tiny_xl: Path) -> Engine:
-    return Engine.load(EngineSettings(model=str(tiny_xl), safety="none"))
+    return Engine.load(EngineSettings(model=str(tiny_xl), safety="none", dtype="float32"))
 
 
 @pytest.fixture(scope="session")
 def engine_inpainting(tiny_inpainting: Path) -> Engine:
-    return Engine.load(EngineSettings(model=str(tiny_inpainting), safety="none"))
+    return Engine.load(EngineSettings(model=str(tiny_inpainting), safety="none", dtype="float32"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ SCHEDULERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_sde", "heun", "l
 @pytest.fixture
 def engine(tiny: Path) -> Engine:
     """An engine of the test's own, since some of these break it."""
-    return Engine.load(EngineSettings(model=str(tiny), safety="none"))
+    return Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
 
 
 @pytest.fixture

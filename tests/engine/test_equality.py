@@ -135,7 +135,7 @@ def test_it_makes_the_image_of_diffusers_when_inpainting_at_full_strength(engine
 
 @pytest.mark.parametrize("scheduler", ["ddim", "heun", "unipc"])
 def test_it_makes_the_image_of_diffusers_with_v_prediction(tiny_v_prediction, scheduler):
-    engine = Engine.load(EngineSettings(model=str(tiny_v_prediction), safety="none"))
+    engine = Engine.load(EngineSettings(model=str(tiny_v_prediction), safety="none", dtype="float32"))
     expected = reference(diffusers.StableDiffusionPipeline, tiny_v_prediction, scheduler, height=64, width=64)
 
     assert_equal(ours(engine, scheduler=scheduler), expected)
@@ -180,7 +180,7 @@ def test_it_makes_the_image_of_diffusers_without_guidance(engine, tiny):
 
 def test_it_makes_the_image_of_diffusers_with_a_unet_that_takes_guidance_as_input(tmp_path):
     folder = build_tiny_model(tmp_path, time_cond_proj_dim=16)
-    engine = Engine.load(EngineSettings(model=str(folder), safety="none", scheduler="lcm"))
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", scheduler="lcm", dtype="float32"))
     expected = reference(diffusers.StableDiffusionPipeline, folder, "lcm", height=64, width=64)
 
     assert_equal(ours(engine), expected)

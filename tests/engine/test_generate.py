@@ -123,7 +123,7 @@ def test_it_shows_no_image_of_broken_latents(engine):
 @pytest.fixture
 def own_engine(tiny) -> Engine:
     """An engine that a test may change."""
-    return Engine.load(EngineSettings(model=str(tiny), safety="none"))
+    return Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
 
 
 def test_it_tries_again_in_less_memory(own_engine, engine):

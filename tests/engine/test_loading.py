@@ -42,9 +42,24 @@ def test_it_keeps_the_xl_autoencoder_in_float32(tiny_xl):
     assert checkpoint.unet.dtype == torch.float16
 
 
-@pytest.mark.parametrize(("device", "dtype"), [("cuda", torch.float16), ("mps", torch.float16), ("cpu", torch.float32)])
-def test_it_chooses_the_precision_that_the_device_is_fast_at(device, dtype):
-    assert choose_dtype("auto", torch.device(device)) == dtype
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_it_chooses_half_precision_on_accelerators(device):
+    assert choose_dtype("auto", torch.device(device)) == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+    ],
+)
+def test_it_chooses_bfloat16_on_processors_that_multiply_it_themselves(capabilities, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+    assert choose_dtype("auto", torch.device("cpu")) == dtype
 
 
 def test_it_takes_the_device_asked_for():
@@ -90,7 +105,7 @@ def test_it_loads_a_single_file(tiny, tmp_path, engine):
     path = write_single_file(tiny, tmp_path / "model.safetensors")
     request = ImageRequest(prompt="a cat", width=64, height=64, num_inference_steps=3)
 
-    from_file = Engine.load(EngineSettings(model=str(path), config=str(tiny), safety="none"))
+    from_file = Engine.load(EngineSettings(model=str(path), config=str(tiny), safety="none", dtype="float32"))
 
     assert from_file.model_name == "model.safetensors"
     assert from_file.generate(request).images[0].tobytes() == engine.generate(request).images[0].tobytes()

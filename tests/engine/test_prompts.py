@@ -21,12 +21,12 @@ def without_gradients():
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny):
-    return load_checkpoint(EngineSettings(model=str(tiny)))
+    return load_checkpoint(EngineSettings(model=str(tiny), dtype="float32"))
 
 
 @pytest.fixture(scope="module")
 def checkpoint_xl(tiny_xl):
-    return load_checkpoint(EngineSettings(model=str(tiny_xl)))
+    return load_checkpoint(EngineSettings(model=str(tiny_xl), dtype="float32"))
 
 
 @pytest.fixture

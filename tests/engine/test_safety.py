@@ -18,11 +18,11 @@ BLANK = Image.new("RGB", (64, 72)).tobytes()
 @pytest.fixture
 def strict_engine(tiny) -> Engine:
     """An engine to which every image is unsafe."""
-    return Engine(load_checkpoint(EngineSettings(model=str(tiny))), OpenNsfw(threshold=0.0))
+    return Engine(load_checkpoint(EngineSettings(model=str(tiny), dtype="float32")), OpenNsfw(threshold=0.0))
 
 
 def test_it_shows_images_that_open_nsfw_finds_harmless(tiny):
-    result = Engine.load(EngineSettings(model=str(tiny))).generate(REQUEST)
+    result = Engine.load(EngineSettings(model=str(tiny), dtype="float32")).generate(REQUEST)
 
     assert result.nsfw == [False, False]
     assert BLANK not in [image.tobytes() for image in result.images]

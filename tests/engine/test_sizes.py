@@ -23,7 +23,7 @@ def engine_of_patches(tmp_path_factory) -> Engine:
     index = (folder / "model_index.json").read_text()
     index = index.replace('"diffusers",\n    "AutoencoderKL"', '"patch_autoencoder",\n    "PatchAutoencoder"')
     (folder / "model_index.json").write_text(index)
-    return Engine.load(EngineSettings(model=str(folder), safety="none"))
+    return Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
 
 
 @pytest.mark.parametrize("width", [64, 72, 136])
