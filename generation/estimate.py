@@ -1,5 +1,8 @@
 """How long a generation will take, estimated high: callers sleep it once and expect the image to be there."""
 
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -10,18 +13,53 @@ from generation import fairness, pace, queue
 from generation.models import LIVE, Generation, Status
 
 MARGIN = 1.3
+SIGHT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What all estimates of a moment have in common: how fast it goes, and what everybody has in the queue."""
+
+    seen_at: float  # monotonic seconds
+    recent: pace.Pace
+    workers: int
+    loading_seconds: float  # until there is a worker; zero when there is one
+    used: Mapping[int, float]  # seconds of the workers, by account
+    accounts: Sequence[tuple[int, int | None, int, int]]  # account, its plan's weight, credits that run, that wait
+
+
+latest: Sight | None = None  # of this process
+
+
+def sight() -> Sight:
+    """Return a look at the queue that is at most SIGHT_SECONDS old: of many submissions a second each needs none."""
+    global latest
+    if latest is None or time.monotonic() - latest.seen_at >= SIGHT_SECONDS:
+        latest = look()
+    return latest
+
+
+def look() -> Sight:
+    recent, workers = pace.recent(), ready_workers()
+    live = Generation.objects.filter(status__in=LIVE).order_by()
+    accounts = live.values_list("account", "account__plan__queue_weight").annotate(
+        running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
+        waiting=Sum("held_credits", filter=Q(status=Status.QUEUED), default=0),
+    )
+    loading_seconds = 0.0 if workers else queue.loading_seconds()
+    used = fairness.used_seconds(recent.computing_seconds)
+    return Sight(time.monotonic(), recent, workers, loading_seconds, used, list(accounts))
 
 
 def eta_seconds(generation: Generation) -> float:
     """Return the seconds until the generation will be over, zero when it is."""
     if generation.is_final:
         return 0.0
-    recent = pace.recent()
-    ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, recent.computing_seconds)
+    now = sight()
+    ahead = 0.0 if generation.status == Status.PROCESSING else credits_ahead(generation, now)
     # The workers share what is ahead; the generation itself is made by one of them, beside others.
-    workers = ready_workers()
-    seconds = recent.computing_seconds * ahead / max(1, workers) + recent.passing_seconds * generation.held_credits
-    return MARGIN * seconds + (0.0 if workers else queue.loading_seconds())
+    seconds = now.recent.computing_seconds * ahead / max(1, now.workers)
+    return MARGIN * (seconds + now.recent.passing_seconds * generation.held_credits) + now.loading_seconds
 
 
 def promised_seconds(generation: Generation, at: datetime) -> float:
@@ -31,28 +69,27 @@ def promised_seconds(generation: Generation, at: datetime) -> float:
     return max(0.0, (generation.expected_at - at).total_seconds())
 
 
-def credits_ahead(generation: Generation, pace_seconds: float) -> float:
+def credits_ahead(generation: Generation, now: Sight) -> float:
     """Return the work that will be done before this generation's turn, as fairness.py hands out the turns.
 
     The account's own older ones come first. Of every other account's come those that run, and of those that wait as
     many as keep that account level with this one, by what both used and by their plans' weights.
     """
-    live = Generation.objects.filter(status__in=LIVE).order_by()
-    accounts = live.values_list("account", "account__plan__queue_weight").annotate(
+    mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
+    sums = mine.values_list("account__plan__queue_weight").annotate(
         running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
-        waiting=Sum("held_credits", filter=Q(status=Status.QUEUED), default=0),
         older=Sum("held_credits", filter=Q(status=Status.QUEUED, pk__lt=generation.pk), default=0),
     )
-    used = fairness.used_seconds(pace_seconds)
-    mine = next((row for row in accounts if row[0] == generation.account_id), None)
-    if mine is None:
+    own = next(iter(sums), None)
+    if own is None:
         return 0.0
-    _, weight, running, _, older = mine
-    ahead = float(running + older)
-    level = (used.get(generation.account_id, 0.0) + (older + generation.held_credits) * pace_seconds) / (weight or 1)
-    for account, other_weight, running, waiting, _ in accounts:
+    weight, own_running, older = own
+    ahead = float(own_running + older)
+    pace_seconds, credits = now.recent.computing_seconds, older + generation.held_credits
+    level = (now.used.get(generation.account_id, 0.0) + credits * pace_seconds) / (weight or 1)
+    for account, other_weight, running, waiting in now.accounts:
         if account != generation.account_id:
-            share_seconds = level * (other_weight or 1) - used.get(account, 0.0)
+            share_seconds = level * (other_weight or 1) - now.used.get(account, 0.0)
             ahead += running + min(waiting, max(0.0, share_seconds / pace_seconds))
     return ahead
 

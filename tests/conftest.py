@@ -59,6 +59,12 @@ def _static_files_when_asked_for(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _fresh_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every estimate look for itself, so that tests can compare them exactly."""
+    monkeypatch.setattr("generation.estimate.SIGHT_SECONDS", 0)
+
+
+@pytest.fixture(autouse=True)
 def _own_folder(settings: Any, tmp_path: Path) -> None:
     """Give every test its own storage."""
     from config.storage import storages

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from accounts.models import Plan
+from billing import ledger
 from generation import estimate, pace, queue, services
 from generation.models import Generation
 from tests.conftest import Api, Person
@@ -137,3 +138,22 @@ def test_callers_get_their_estimate_while_redis_is_away(api: Api, alice: Person,
 
     assert (reply.status_code, reply.json()["status"], reply.json()["eta"]) == (200, "processing", 28.0)
     assert load.json() == {"queue_num": 1, "queue_time": 28, "status": "ok"}
+
+
+def test_many_estimates_share_one_look_at_what_others_have_but_not_at_ones_own(
+    submit: Submit, bob: Person, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    ledger.grant(bob.user.pk, 10, "test:bob")
+    monkeypatch.setattr(estimate, "SIGHT_SECONDS", 3600)
+    monkeypatch.setattr(estimate, "latest", None)
+    first = estimate.eta_seconds(submit())
+    submit(by=bob)
+    second = submit()
+
+    with django_assert_num_queries(1):
+        own_only = estimate.eta_seconds(second)
+    monkeypatch.setattr(estimate, "latest", None)
+    everything = estimate.eta_seconds(second)
+
+    etas = [MARGIN * UNKNOWN * credits + LOADING for credits in (1, 2, 3)]
+    assert [first, own_only, everything] == pytest.approx(etas)
