@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from generation.params import MODES_WITH_IMAGE, Params
@@ -212,3 +212,8 @@ def _decode(data: bytes, max_pixels: int, background: str, mode: str) -> Image.I
         return image if turn is None else image.transpose(turn)
     except Exception as failure:
         raise UnusableImage("The image is damaged or incomplete.") from failure
+
+
+def largest_difference(first: Image.Image, second: Image.Image) -> int:
+    """Return how far any channel of any pixel is from the other image's, 0 to 255; both are RGB and of one size."""
+    return max(ImageChops.difference(first, second).tobytes())

@@ -101,6 +101,7 @@ def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: t
             computed_at = timezone.now()
             lease.confirm()  # nothing is published under a claim that was lost meanwhile
             store(generation, result, engine)
+            largest_difference = difference(generation, result)
         if not services.succeed(
             generation,
             result.nsfw,
@@ -110,6 +111,7 @@ def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: t
             engine.revision or "",
             engine.vae_name,
             computed_at,
+            largest_difference,
         ):
             remove_canceled(generation)
     except LeaseLost:
@@ -174,6 +176,26 @@ def store(generation: Generation, result: ImageResult, engine: Engine | Batching
         with storage_faults():
             storage.save_image(generation, k, png, as_base64=params.base64)
             storage.save_thumbnail(generation, k, images.encode_thumbnail(image))
+
+
+def difference(generation: Generation, result: ImageResult) -> int | None:
+    """Return how far the images came out from those that they reproduce; None where there are none, or not any more.
+
+    Raises:
+        StorageFailed
+    """
+    original = generation.reproduces
+    if original is None:
+        return None
+    try:
+        with storage_faults():
+            stored = [storage.read_image(original, k) for k in range(len(result.images))]
+    except StorageFailed as failure:
+        if isinstance(failure.__cause__, storage.FileLost):
+            return None
+        raise
+    pairs = zip(stored, result.images, strict=True)
+    return max(images.largest_difference(images.decode(png), image) for png, image in pairs)
 
 
 def remove_canceled(generation: Generation) -> None:

@@ -82,6 +82,9 @@ class Generation(models.Model):
     # Its share of the accelerator's time, which it has with others; of those made before it was noted, all that passed.
     accelerator_seconds = models.FloatField(default=0)
     message = models.TextField(blank=True)  # why it failed, for people
+    # Another one that it makes again, and how far any channel of any pixel came out from the other's, 0 to 255.
+    reproduces = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reproductions")
+    largest_difference = models.PositiveSmallIntegerField(null=True, blank=True)
 
     created_at = models.DateTimeField(default=timezone.now)
     expected_at = models.DateTimeField(null=True, blank=True)  # what callers were told at submission

@@ -8,6 +8,7 @@ can write nothing, so a worker that was given up and comes back late can neither
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +29,10 @@ TRY_AGAIN = "Failed, Try Again"
 FETCH_LEASE = timedelta(seconds=60)  # two images, each within its deadline, and stored
 
 
+class NotReproducible(Exception):
+    """The generation can't be made again and compared; the text says why."""
+
+
 @transaction.atomic
 def submit(
     account: User,
@@ -37,10 +42,11 @@ def submit(
     webhook_url: str = "",
     api_key: ApiKey | None = None,
     repeatable: Repeatable | None = None,
+    reproduces: Generation | None = None,
 ) -> Generation:
     """Record the generation, hold its credits, count it and ring the queue, or do none of these.
 
-    `api_key` is what the caller showed; a person who is logged in shows none.
+    `api_key` is what the caller showed; a person who is logged in shows none. What it `reproduces` it is compared with.
 
     Raises:
         AccountSuspended, InsufficientCredits, RateLimited, QuotaExceeded, SpendingCapReached, IdempotencyKeyReused:
@@ -59,6 +65,7 @@ def submit(
         inputs_ready=inputs.ready,
         track_id=track_id,
         webhook_url=webhook_url,
+        reproduces=reproduces,
         held_credits=pricing.credits(params),
     )
     if repeatable:
@@ -72,6 +79,29 @@ def submit(
     outbox.record_submission(generation)
     queue.ring(generation)
     return generation
+
+
+def reproduce(original: Generation, api_key: ApiKey) -> Generation:
+    """Submit a generation again as it was, to be compared with the first; it costs what it costs.
+
+    Raises:
+        NotReproducible: nothing was written.
+        As submit.
+    """
+    params = original.parameters
+    if original.status != Status.SUCCESS:
+        raise NotReproducible("Only a generation that succeeded can be made again.")
+    if original.images_expired_at or (params.mode != "text2img" and original.inputs_expired_at):
+        raise NotReproducible("Its images are no longer stored, so there is nothing to compare with.")
+    if original.model != served_model():
+        raise NotReproducible(f"It was made by {original.model}, and {served_model()} is served now.")
+    inputs = Inputs(init_image_name=original.init_image_name, mask_image_name=original.mask_image_name)
+    return submit(original.account, params, inputs, api_key=api_key, reproduces=original)
+
+
+def served_model() -> str:
+    """Return the name of the model that new generations are made by."""
+    return Path(settings.MODEL).name if Path(settings.MODEL).exists() else settings.MODEL
 
 
 def live(account: User) -> int:
@@ -168,6 +198,7 @@ def succeed(
     model_revision: str,
     vae: str,
     computed_at: datetime | None = None,
+    largest_difference: int | None = None,
 ) -> bool:
     """End a claimed generation whose images are stored: charge the images that were delivered and release the rest."""
     blanked_images = sum(nsfw)
@@ -180,6 +211,7 @@ def succeed(
         nsfw=list(nsfw),
         blanked_images=blanked_images,
         computed_at=computed_at,
+        largest_difference=largest_difference,
         compute_seconds=compute_seconds,
         accelerator_seconds=accelerator_seconds,
         model=model,

@@ -16,6 +16,7 @@ from accounts.authentication import InvalidKey, KeyNotAllowed
 from accounts.quotas import AccountSuspended, QuotaExceeded, RateLimited, SpendingCapReached
 from billing.ledger import InsufficientCredits
 from generation.idempotency import IdempotencyKeyReused
+from generation.services import NotReproducible
 from generation.v3.requests import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
         case NotCancelable(status=status):
             words = f"The generation ended before it could be canceled: {status}."
             return 400, envelope(words, tip="Fetch it by its id.")
+        case NotReproducible():
+            return 400, envelope(f"It can't be reproduced. {error}", tip="Submit its parameters as a new request.")
         case AccountSuspended():
             whom = settings.SUPPORT_EMAIL or "the operator of this site"
             tip = f"Images and credits stay as they are. Write to {whom}."

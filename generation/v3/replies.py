@@ -35,16 +35,20 @@ def promise(generation: Generation, base_url: str, note: str, at: datetime) -> d
 
 
 def success(generation: Generation, base_url: str) -> dict[str, Any]:
-    return with_track_id(generation) | {
-        "status": "success",
-        "generationTime": round(generation.compute_seconds, 4),
-        "id": generation.pk,
-        "output": output(generation, base_url),
-        "nsfw_content_detected": generation.nsfw,
-        "credits_charged": generation.charged_credits,
-        "credits_remaining": ledger.balance(generation.account_id),
-        "meta": meta(generation),
-    }
+    return (
+        with_track_id(generation)
+        | reproduction(generation)
+        | {
+            "status": "success",
+            "generationTime": round(generation.compute_seconds, 4),
+            "id": generation.pk,
+            "output": output(generation, base_url),
+            "nsfw_content_detected": generation.nsfw,
+            "credits_charged": generation.charged_credits,
+            "credits_remaining": ledger.balance(generation.account_id),
+            "meta": meta(generation),
+        }
+    )
 
 
 def processing(generation: Generation, base_url: str, note: str, eta_seconds: float) -> dict[str, Any]:
@@ -131,6 +135,14 @@ def webhook_body(generation: Generation) -> dict[str, Any]:
     """Return what a caller's server is told about the generation's present state."""
     body = answer(generation, site_url())
     return body | {"track_id": generation.track_id}
+
+
+def reproduction(generation: Generation) -> dict[str, Any]:
+    """Return what came of making another one again, for one that does; the difference is of 255."""
+    if generation.reproduces_id is None:
+        return {}
+    of, difference = generation.reproduces_id, generation.largest_difference
+    return {"reproduction": {"of": of, "largest_difference": difference}}
 
 
 def with_track_id(generation: Generation) -> dict[str, Any]:

@@ -18,6 +18,7 @@ SUCCESS = reply(
     nsfw_content_detected={"type": "array", "items": {"type": "boolean"}},
     credits_charged=INTEGER,
     credits_remaining=INTEGER,
+    reproduction={"type": "object", "properties": {"of": INTEGER, "largest_difference": INTEGER | {"nullable": True}}},
 )
 PROCESSING = reply(
     "processing",

@@ -12,6 +12,7 @@ ENDPOINTS = {
     "fetch/<pk>": views.FetchByPathView,
     "cancel": views.CancelByBodyView,
     "cancel/<pk>": views.CancelByPathView,
+    "reproduce/<pk>": views.ReproduceView,
     "account": views.AccountView,
     "events": views.EventsView,
     "price": views.PriceView,

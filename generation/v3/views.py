@@ -225,6 +225,24 @@ class CancelByBodyView(Cancel):
         return self.cancel(key, parameters.get("request_id"))
 
 
+class ReproduceView(V3View):
+    """Makes a generation again, and answers the largest difference between both in `reproduction`, of 255."""
+
+    needs = Scope.GENERATE
+
+    @extend_schema(
+        operation_id="v3_reproduce",
+        parameters=[OpenApiParameter("id", int, OpenApiParameter.PATH)],
+        request=schema.KEY,
+        responses=schema.GENERATED,
+        summary="Make a generation again and compare",
+    )
+    def post(self, request: Request, pk: str) -> Response:
+        _, key = self.read()
+        generation = services.reproduce(find(key, pk), key)
+        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+
+
 @extend_schema(request=Price, responses=schema.PRICE, summary="What a request would cost")
 class PriceView(V3View):
     """Answers the price of a request without running it."""

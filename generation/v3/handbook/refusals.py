@@ -11,6 +11,7 @@ from accounts import quotas
 from accounts.authentication import InvalidKey, KeyNotAllowed
 from billing.ledger import InsufficientCredits
 from generation.idempotency import IdempotencyKeyReused
+from generation.services import NotReproducible
 from generation.v3 import errors
 from generation.v3.requests import Unreadable
 
@@ -61,6 +62,11 @@ CASES: list[tuple[str, Exception, str]] = [
     ("An idempotency key was used again", IdempotencyKeyReused(), "Take a new key for a new request."),
     ("There is no such generation", errors.NotFound(), "Check the id. Generations of other accounts are not there."),
     ("It is too late to cancel", errors.NotCancelable("success"), "Fetch the generation: it is over."),
+    (
+        "It can't be made again",
+        NotReproducible("Its images are no longer stored, so there is nothing to compare with."),
+        "Submit its parameters as a new request.",
+    ),
     ("A fault of ours", RuntimeError(), "Nothing was charged. Try again; repeat with an idempotency key."),
 ]
 

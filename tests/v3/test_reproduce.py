@@ -1,0 +1,117 @@
+"""POST /api/v3/reproduce/{id}"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from generation import images, storage
+from generation.models import Generation
+from tests.conftest import Api, Person
+from tests.v3 import bodies
+
+
+def submitted(api: Api, person: Person, address: str = "text2img", **changes: Any) -> int:
+    body = {"text2img": bodies.text2img, "img2img": bodies.img2img}[address](person.key, **changes)
+    return int(api.post(address, body).json()["id"])
+
+
+def reproduced(api: Api, person: Person, pk: int, work: Callable[[], None]) -> dict[str, Any]:
+    again = api.post(f"reproduce/{pk}", {"key": person.key}).json()
+    assert again["status"] == "processing"
+    work()
+    return dict(api.post(f"fetch/{again['id']}", {"key": person.key}).json())
+
+
+@pytest.fixture(autouse=True)
+def served(engine: Any, settings: Any) -> None:
+    """Let the site serve what the tests' engine is."""
+    settings.MODEL = engine.model_name
+
+
+@pytest.mark.parametrize("address", ["text2img", "img2img"])
+def test_the_same_comes_out_and_costs_the_same(api: Api, alice: Person, work: Callable[[], None], address: str) -> None:
+    pk = submitted(api, alice, address, samples=2)
+    work()
+
+    answer = reproduced(api, alice, pk, work)
+
+    assert answer["status"] == "success"
+    assert answer["reproduction"] == {"of": pk, "largest_difference": 0}
+    first, second = (Generation.objects.get(pk=number) for number in (pk, answer["id"]))
+    assert second.params == first.params
+    assert second.charged_credits == first.charged_credits > 0
+
+
+def test_a_picture_that_came_out_otherwise_is_measured(api: Api, alice: Person, work: Callable[[], None]) -> None:
+    pk = submitted(api, alice)
+    work()
+    original = Generation.objects.get(pk=pk)
+    changed = images.decode(storage.read_image(original, 0))
+    r, g, b = changed.getpixel((3, 5))
+    changed.putpixel((3, 5), (r, g, b + 40 if b < 128 else b - 40))
+    storage.save_image(original, 0, images.encode_png(changed, "", {}), as_base64=False)
+
+    answer = reproduced(api, alice, pk, work)
+
+    assert answer["reproduction"] == {"of": pk, "largest_difference": 40}
+
+
+def test_no_difference_is_told_where_the_first_picture_is_gone(
+    api: Api, alice: Person, work: Callable[[], None]
+) -> None:
+    pk = submitted(api, alice)
+    work()
+    storage.delete_images(Generation.objects.get(pk=pk))
+
+    answer = reproduced(api, alice, pk, work)
+
+    assert answer["reproduction"] == {"of": pk, "largest_difference": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": "failed", "charged_credits": 0}, "Only a generation that succeeded can be made again."),
+        (
+            {"images_expired_at": "2026-11-01T00:00Z"},
+            "Its images are no longer stored, so there is nothing to compare with.",
+        ),
+        ({"model": "older"}, "It was made by older, and {model} is served now."),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_and_costs_nothing(
+    api: Api, alice: Person, work: Callable[[], None], engine: Any, change: dict[str, Any], reason: str
+) -> None:
+    pk = submitted(api, alice)
+    work()
+    Generation.objects.filter(pk=pk).update(**change)
+    balance = alice.balance
+
+    answer = api.post(f"reproduce/{pk}", {"key": alice.key}).json()
+
+    assert answer == {
+        "status": "error",
+        "message": f"It can't be reproduced. {reason.format(model=engine.model_name)}",
+        "tip": "Submit its parameters as a new request.",
+    }
+    assert Generation.objects.count() == 1
+    assert alice.balance == balance
+
+
+def test_what_is_of_another_account_is_not_there(api: Api, alice: Person, bob: Person) -> None:
+    pk = submitted(api, alice)
+
+    answer = api.post(f"reproduce/{pk}", {"key": bob.key}).json()
+
+    assert (answer["status"], answer["message"]) == ("failed", "Request not found")
+
+
+def test_the_largest_difference_is_of_any_channel_of_any_pixel() -> None:
+    first = Image.new("RGB", (4, 4), (10, 20, 30))
+    second = first.copy()
+    second.putpixel((1, 2), (10, 27, 26))
+
+    assert images.largest_difference(first, second) == 7
+    assert images.largest_difference(first, first) == 0
