@@ -17,6 +17,14 @@ def release_cache(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def used_bytes(device: torch.device) -> int | None:
     """Return how much of the device's own memory torch holds; None for a device that has none."""
     if device.type == "cuda":

@@ -81,6 +81,27 @@ class Engine:
         """How many latents, h times w, an image of the size that the model was made for has."""
         return self._checkpoint.unet.config.sample_size**2
 
+    @property
+    def native_pixels(self) -> int:
+        """Width and height of an image of that size."""
+        return int(self.native_latents**0.5) * self._autoencoder.scale_factor
+
+    def facts(self) -> dict[str, str]:
+        """Return what was chosen for the device, for people."""
+        facts = {
+            "device": str(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "attention": type(next(iter(self._checkpoint.unet.attn_processors.values()), None)).__name__,
+            "threads": str(torch.get_num_threads()),
+            "safety checker": type(self._safety_checker).__name__ if self._safety_checker else "none",
+        }
+        used = self.accelerator_bytes()
+        return facts if used is None else facts | {"memory of the device": f"{used / 2**20:,.0f} MiB"}
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+        memory.synchronize(self.device)
+
     def accelerator_bytes(self) -> int | None:
         """Return how much of the accelerator's own memory is in use; None where there is none."""
         return memory.used_bytes(self._checkpoint.device)

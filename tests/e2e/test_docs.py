@@ -77,7 +77,7 @@ def test_every_endpoint_has_a_page_and_every_language_a_sample(read: Callable[[s
         assert {"curl", "python", "javascript", "node", "php", "java"} == set(read(pages.address(name))), name
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "fetch" not in name and "cancel" not in name])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("fetch", "cancel", "reproduce"))])
 def test_the_samples_do_what_they_say(
     name: str,
     read: Callable[[str], dict[str, str]],
@@ -108,6 +108,23 @@ def test_the_samples_fetch_the_readers_newest_image(
 
     assert statuses(printed) == {"success"}
     assert all(str(made["id"]) in text for text in printed.values())
+
+
+def test_the_samples_make_the_readers_newest_image_again(
+    read: Callable[[str], dict[str, str]],
+    web: Web,
+    alice: Person,
+    work: Any,
+    engine: Any,
+    settings: Any,
+    tmp_path: Path,
+) -> None:
+    settings.MODEL = engine.model_name
+    with working(work):
+        web.post("text2img", bodies.text2img(alice.key))
+        printed = run_all(read(pages.address("reproduce/{id}")), tmp_path)
+
+    assert statuses(printed) == {"success"}
 
 
 @pytest.mark.parametrize("name", ["cancel", "cancel/{id}"])

@@ -1,0 +1,31 @@
+"""Says what a gpu worker would run, where, in which precision, and how fast."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+
+class Command(BaseCommand):
+    help = "Load the model as a gpu worker does; say what was chosen for this machine, and how long its steps take."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--pixels", type=int, help="width and height to measure; the model's own unless told")
+
+    def handle(self, *args: Any, pixels: int | None, **options: Any) -> None:
+        from generation.engine.measuring import step_seconds  # torch: seconds to import, and only for this command
+        from generation.worker import load_engine
+
+        engine = load_engine()
+        pixels = pixels or engine.native_pixels
+        self.stdout.write(engine.description())
+        for name, value in engine.facts().items():
+            self.stdout.write(f"{name:>24}  {value}")
+        self.stdout.write(f"\nA step of images of {pixels} x {pixels}, with guidance:")
+        images = 1
+        while images <= settings.BATCH_IMAGES:
+            seconds = step_seconds(engine, images, pixels)
+            self.stdout.write(
+                f"{images:>4} at once  {1000 * seconds:8.1f} ms  {1000 * seconds / images:8.1f} ms an image"
+            )
+            images *= 4
