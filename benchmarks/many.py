@@ -16,7 +16,8 @@ FILL = """
 INSERT INTO generation_generation (
     account_id, api_key_id, status, params, file_prefix, init_image_url, mask_image_url, init_image_name,
     mask_image_name, inputs_ready, webhook_url, held_credits, charged_credits, attempt, step, model, model_revision,
-    vae, nsfw, blanked_images, compute_seconds, message, created_at, nudged_at, started_at, computed_at, finished_at
+    vae, nsfw, blanked_images, compute_seconds, accelerator_seconds, message, created_at, nudged_at,
+    started_at, computed_at, finished_at
 )
 SELECT
     %(account)s,
@@ -31,7 +32,7 @@ SELECT
     1, 21,
     CASE outcome.status WHEN 'success' THEN (%(models)s::text[])[1 + floor(random() * %(model_count)s)::int]
         ELSE '' END,
-    '', '', CASE WHEN outcome.blanked THEN '[true]'::jsonb ELSE '[false]'::jsonb END, outcome.blanked::int, 2, '',
+    '', '', CASE WHEN outcome.blanked THEN '[true]'::jsonb ELSE '[false]'::jsonb END, outcome.blanked::int, 2, 2, '',
     submitted.at, submitted.at, submitted.at + interval '1 second', submitted.at + interval '3 seconds',
     submitted.at + interval '4 seconds' * (0.5 + random())
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS g

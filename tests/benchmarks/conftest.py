@@ -1,0 +1,5 @@
+"""What these tests share with those of generations."""
+
+from tests.generation.conftest import submit
+
+__all__ = ["submit"]
