@@ -82,7 +82,7 @@ def engine_memory() -> dict[str, float]:
 
 
 class GpuWorker(SimpleWorker):
-    """Loads the weights before its first job, and works on BATCH_IMAGES jobs at once.
+    """Loads the weights and warms up before its first job, and works on BATCH_IMAGES jobs at once.
 
     Each job is an execution of its own to RQ, with its state, heartbeat and failure. A job is only taken from the queue
     when there is a hand free for it, so that what waits can go to another worker, or to the account whose turn it is.
@@ -96,6 +96,7 @@ class GpuWorker(SimpleWorker):
         global engine
         begun = time.monotonic()
         loaded = load_engine()
+        loaded.warm_up()
         engine = BatchingEngine(loaded, settings.BATCH_IMAGES)
         queue.note_loading(time.monotonic() - begun)
         self.log.info("Worker %s: %s", self.name, loaded.description())

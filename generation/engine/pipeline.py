@@ -106,6 +106,11 @@ class Engine:
         """Return how much of the accelerator's own memory is in use; None where there is none."""
         return memory.used_bytes(self._checkpoint.device)
 
+    def warm_up(self) -> None:
+        """Make an image of each common size in two steps: what is only done once shall keep no caller waiting."""
+        for pixels in sorted({self.native_pixels, ImageRequest.width}):
+            self.generate(ImageRequest(prompt="", width=pixels, height=pixels, num_inference_steps=2))
+
     def save_memory(self) -> None:
         """Slice attention and tile the VAE from now on."""
         memory.save_memory(self._checkpoint.unet, self._checkpoint.vae)
