@@ -62,7 +62,7 @@ def fill(rows: int, batch: int = 100_000) -> tuple[User, str]:
     tenth, in every second prompt.
     """
     user = User.objects.create_user(f"rows-{rows}@example.org")
-    ledger.grant(user.pk, 1000, "benchmark")
+    ledger.grant(user.pk, 1000, f"benchmark:{rows}")
     made = [ApiKey.create(user, name) for name in ("website", "app", "batch")]
     facts = {
         "account": user.pk,

@@ -1,7 +1,7 @@
 """How many submissions and fetches a second one web process answers: python -m benchmarks.rates.
 
-Beside an empty DRF view that only knows its caller, on the same server (benchmarks/empty_view.py): the three take
-turns, so that whatever else the machine does meets all of them. Submissions are not waited for, nothing is computed,
+Beside an empty DRF view that only knows its caller, on the same server (benchmarks/empty_view.py): they take turns,
+so that whatever else the machine does meets all of them. Submissions are not waited for, nothing is computed,
 and the rows and jobs of each turn are gone before the next.
 """
 
@@ -17,26 +17,28 @@ import aiohttp
 from benchmarks.report import Table, publish, quantile
 from benchmarks.site import EMPTY_ADDRESS, customer, database, serving
 
-EMPTY, FETCH, SUBMIT = "empty view", "fetch of a success", "submission (text2img)"
+EMPTY, FETCH = "empty view", "fetch of a success"
+SUBMIT, SUBMIT_APART = "text2img, all callers of one account", "text2img, each caller of another"
+KINDS = (EMPTY, FETCH, SUBMIT, SUBMIT_APART)
 
 
-async def send(url: str, body: Any, headers: dict[str, str], callers: int, requests: int) -> list[float]:
-    """Send so many requests from so many callers, each over a connection of its own; return seconds of each."""
+async def send(url: str, body: dict[str, Any], keys: list[str], requests: int) -> list[float]:
+    """Send so many requests, one caller for each key, over a connection of its own; return seconds of each."""
     left = iter(range(requests))
     took: list[float] = []
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False) as session:
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
 
-        async def caller() -> None:
+        async def caller(key: str) -> None:
             for _ in left:
                 begun = time.perf_counter()
-                async with session.post(url, json=body) as response:
+                async with session.post(url, json=body | {"key": key}, headers={"key": key}) as response:
                     answer = await response.json()
                 assert response.status == 200, answer
                 assert answer.get("status") in (None, "success", "processing"), answer
                 took.append(time.perf_counter() - begun)
 
-        await asyncio.gather(*(caller() for _ in range(callers)))
+        await asyncio.gather(*map(caller, keys))
     return took
 
 
@@ -68,25 +70,29 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--turns", type=int, default=5)
     asked = parser.parse_args()
-    rates: dict[str, list[float]] = {EMPTY: [], FETCH: [], SUBMIT: []}
-    times: dict[str, list[float]] = {EMPTY: [], FETCH: [], SUBMIT: []}
+    rates: dict[str, list[float]] = {name: [] for name in KINDS}
+    times: dict[str, list[float]] = {name: [] for name in KINDS}
     command = f"{sys.executable} -m benchmarks.empty_site"
     with database():
         with serving(command, SYNC_WAIT_SECONDS="0", FETCH_WAIT_SECONDS="0") as web:
             account, key = customer()
-            pk = one_success(account)
+            pk, one_key = one_success(account), [key] * asked.callers
+            other_keys = [customer(f"benchmark-{k}")[1] for k in range(asked.callers)]
             text = {"prompt": "a cat", "width": 256, "height": 256, "num_inference_steps": 20}
-            calls = {EMPTY: (EMPTY_ADDRESS, {}), FETCH: (f"api/v3/fetch/{pk}", {}), SUBMIT: ("api/v3/text2img", text)}
+            calls = {
+                EMPTY: (EMPTY_ADDRESS, {}, one_key),
+                FETCH: (f"api/v3/fetch/{pk}", {}, one_key),
+                SUBMIT: ("api/v3/text2img", text, one_key),
+                SUBMIT_APART: ("api/v3/text2img", text, other_keys),
+            }
             for turn in range(asked.turns + 1):
-                for name, (path, body) in calls.items():
+                for name, (path, body, keys) in calls.items():
                     begun = time.perf_counter()
-                    took = asyncio.run(
-                        send(f"{web.url}/{path}", body | {"key": key}, {"key": key}, asked.callers, asked.requests)
-                    )
+                    took = asyncio.run(send(f"{web.url}/{path}", body, keys, asked.requests))
                     if turn:  # the first one only warms up
                         rates[name].append(asked.requests / (time.perf_counter() - begun))
                         times[name] += took
-                clear(pk)
+                    clear(pk)
     rows = []
     for name, measured in rates.items():
         ratios = [rate / empty for rate, empty in zip(measured, rates[EMPTY], strict=True)]

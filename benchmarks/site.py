@@ -77,7 +77,7 @@ def customer(name: str = "benchmark", credits: int = 1_000_000_000) -> tuple[Any
     from billing import ledger
 
     user = User.objects.create_user(f"{name}@example.org")
-    ledger.grant(user.pk, credits, "benchmark")
+    ledger.grant(user.pk, credits, f"benchmark:{name}")
     return user, ApiKey.create(user, name)[1]
 
 
