@@ -14,12 +14,13 @@ from django.utils import timezone
 from accounts.models import User
 from billing.models import Purchase
 from billing.money import shown
+from config.charts import Box, Chart, bars, dated
 from generation import queue
 from generation.models import FINAL, LIVE, Generation, Status
-from office.charts import Chart, bars
 
 DAYS = 14
 SLOW_SHARE = 0.95
+CHART_BOX = Box(top=4, right=420)  # days stand below it
 
 
 @dataclass
@@ -63,10 +64,15 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def charts(days: list[Day]) -> Iterator[Chart]:
-    yield bars("Images", [(day.day, day.images) for day in days])
-    yield bars("Credits sold", [(day.day, day.sold_credits) for day in days])
-    yield bars("Failures", [(day.day, day.failed) for day in days])
-    yield bars("New accounts", [(day.day, day.joined) for day in days])
+    labels = dated(day.day for day in days)
+    counted = {
+        "Images": [day.images for day in days],
+        "Credits sold": [day.sold_credits for day in days],
+        "Failures": [day.failed for day in days],
+        "New accounts": [day.joined for day in days],
+    }
+    for title, values in counted.items():
+        yield bars(title.lower(), title, labels, {"": values}, CHART_BOX, top=max(values))
 
 
 def recent_days(today: date) -> list[Day]:

@@ -7,11 +7,14 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from billing import charts, gateway, history, subscriptions
+from accounts.models import User
+from billing import gateway, history, subscriptions
 from billing.models import TopUp, Wallet
 from billing.views.doors import Visit, page
+from config.charts import Box, Chart, bars, dated
 
 CHART_DAYS = 30
+CHART_BOX = Box(left=44, top=8, right=720, bottom=158)  # numbers stand beside it, days below
 
 
 @page
@@ -19,8 +22,6 @@ def overview(request: Visit) -> HttpResponse:
     """Show the balance, what was spent a day, and the latest entries."""
     user = request.user
     wallet = Wallet.objects.get(user=user)
-    today = timezone.now().date()
-    spent = history.spent_a_day(user.pk, today - timedelta(days=CHART_DAYS - 1), today)
     return render(
         request,
         "billing/overview.html",
@@ -29,9 +30,16 @@ def overview(request: Visit) -> HttpResponse:
             "images": wallet.balance // settings.DEFAULT_IMAGE_CREDITS,
             "subscription": subscriptions.current(user),
             "top_up": TopUp.objects.filter(user=user).select_related("pack").first(),
-            "chart": charts.bars(spent),
+            "chart": spent_a_day(user),
             "chart_days": CHART_DAYS,
             "rows": history.page(user.pk)[0][:8],
             "takes_cards": gateway.is_on(),
         },
     )
+
+
+def spent_a_day(user: User) -> Chart:
+    today = timezone.now().date()
+    spent = history.spent_a_day(user.pk, today - timedelta(days=CHART_DAYS - 1), today)
+    title = f"Credits spent on each of the last {CHART_DAYS} days"
+    return bars("spent", title, dated(day for day, _ in spent), {"": [credits for _, credits in spent]}, CHART_BOX)

@@ -16,7 +16,8 @@ from django.views.decorators.http import require_safe
 
 from accounts import quotas
 from accounts.models import User
-from generation import charts, history, services, usage
+from config.charts import Chart, bars, dated, lines
+from generation import history, services, usage
 from generation.pages.visitor import account_of
 from generation.usage import Part, Use
 
@@ -130,40 +131,30 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "generation/usage.html", context)
 
 
-def drawn(shown: Report) -> list[charts.Chart]:
+def drawn(shown: Report) -> list[Chart]:
     """Return the charts of a report."""
     by_day = shown.by(lambda part: part.day)
     uses = [by_day.get(day, Use()) for day in shown.days]
-    labels = [f"{day.day} {day:%b}" for day in shown.days]
-    whole = shown.whole
+    labels = dated(shown.days)
+    p95 = shown.whole.p95_seconds
     return [
-        charts.stacked(
-            "images", "Images", labels, {"images": [use.images for use in uses]}, count, count(whole.images)
-        ),
-        charts.stacked(
-            "credits", "Credits", labels, {"credits": [use.credits for use in uses]}, count, count(whole.credits)
-        ),
-        charts.lines(
+        bars("images", "Images", labels, {"images": [use.images for use in uses]}),
+        bars("credits", "Credits", labels, {"credits": [use.credits for use in uses]}),
+        lines(
             "latency",
             "From request to image",
             labels,
             {"p50": [use.p50_seconds for use in uses], "p95": [use.p95_seconds for use in uses]},
             seconds,
-            f"p95 {seconds(whole.p95_seconds)}" if whole.p95_seconds else "",
+            f"p95 {seconds(p95)}" if p95 else "",
         ),
-        charts.stacked(
+        bars(
             "failures",
             "Failed and canceled",
             labels,
             {"failed": [use.failed for use in uses], "canceled": [use.canceled for use in uses]},
-            count,
-            count(whole.failed + whole.canceled),
         ),
     ]
-
-
-def count(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def seconds(value: float) -> str:

@@ -95,7 +95,7 @@ def test_the_chart_says_what_was_spent(logged_in: LogIn, alice: Person) -> None:
     page = logged_in(alice).get("/billing/").content.decode()
 
     assert "Credits spent on each of the last 30 days, 21 in all" in page
-    assert page.count('class="bar"') == 30
+    assert (page.count('class="slot"'), page.count('class="series-1"')) == (30, 1)
     assert re.search(r"<title>\d+ \w{3}: 21</title>", page)
 
 

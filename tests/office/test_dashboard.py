@@ -12,7 +12,6 @@ from generation import services
 from generation.models import Generation
 from generation.params import Inputs, Params
 from office import dashboard
-from office.charts import bars
 from tests.conftest import Person
 
 
@@ -73,12 +72,3 @@ def test_the_slowest_twentieth_is_left_out(alice: Person, seconds: list[int], p9
         Generation.objects.filter(pk=generation.pk).update(created_at=now - timedelta(seconds=took), finished_at=now)
 
     assert dashboard.p95_seconds(now - timedelta(hours=1)) == p95
-
-
-def test_bars_fill_their_room_and_nothing_is_nothing() -> None:
-    day = timezone.now().date()
-    chart = bars("Images", [(day - timedelta(days=1), 0), (day, 10)])
-
-    assert [bar.height for bar in chart.bars] == [0, 96]
-    assert (chart.total, chart.most) == (10, 10)
-    assert bars("Images", [(day, 0)]).bars[0].height == 0
