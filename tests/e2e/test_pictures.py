@@ -208,7 +208,7 @@ def test_pictures_that_are_lost_are_said_on_the_page(logged_in_page: Page, alice
     claim = services.claim(services.submit(alice.user, params, inputs).pk)
     assert claim
     storage.save_image(claim, 0, picture(), as_base64=False)
-    services.succeed(claim, [False], 1.0, "tiny", "1", "tiny")
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "1", "tiny")
     storage.delete_inputs(claim)
 
     for address in (f"/history/{claim.pk}/", f"/playground/?from={claim.pk}"):

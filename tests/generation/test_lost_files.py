@@ -34,7 +34,7 @@ def repainted(submit: Submit) -> Generation:
     claim = services.claim(submit(inputs, mode="inpaint", strength=0.5).pk)
     assert claim
     storage.save_image(claim, 0, picture(), as_base64=False)
-    services.succeed(claim, [False], 1.0, "tiny", "1", "tiny")
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "1", "tiny")
     return Generation.objects.get(pk=claim.pk)
 
 
