@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-GAP = 0.3  # of a bar's room stays free
+GAP = 0.3  # of a column stays free beside its bar
 
 Words = Callable[[float], str]
 Series = dict[str, Sequence[float]]
@@ -53,6 +53,14 @@ class Column:
     @property
     def title(self) -> str:
         return f"{self.label}: {', '.join(self.texts)}"
+
+    @property
+    def bar_x(self) -> float:
+        return self.x + self.width * GAP / 2
+
+    @property
+    def bar_width(self) -> float:
+        return self.width * (1 - GAP)
 
     @property
     def middle(self) -> float:
@@ -108,12 +116,12 @@ def bars(
     top = top or ceiling(highest, least=2)
     columns = empty_columns(labels, series, count, box)
     for k, column in enumerate(columns):
-        y, gap = box.bottom, column.width * GAP / 2
+        y = box.bottom
         for number, values in enumerate(series.values(), start=1):
             height = box.bottom - box.y(values[k] / top)
             y -= height
             if height:
-                column.marks.append(Mark(column.x + gap, y, column.width - 2 * gap, height, number))
+                column.marks.append(Mark(column.bar_x, y, column.bar_width, height, number))
     total = count(sum(sums))
     return Chart(name, title, list(series), columns, rules(top, count, box), total, count(highest), box)
 
