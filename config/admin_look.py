@@ -20,6 +20,9 @@ UNFOLD = {
     "SITE_TITLE": "Atelier",
     "SITE_HEADER": "Atelier",
     "SITE_SYMBOL": "palette",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": lambda request: static("img/logo.svg")}
+    ],
     "SHOW_BACK_BUTTON": True,
     "DASHBOARD_CALLBACK": "office.dashboard.fill",
     "STYLES": [lambda request: static("css/office.css")],
@@ -59,6 +62,7 @@ UNFOLD = {
                 "items": [
                     rows("Generations", "image", "generation", "generation"),
                     rows("Webhooks", "webhook", "generation", "delivery"),
+                    item("Models", "deployed_code", "served_models", "generation.view_generation"),
                     item("Queues and workers", "dns", "django_rq:home"),
                 ],
             },

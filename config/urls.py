@@ -9,6 +9,7 @@ from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from billing.views.stripe_webhook import stripe_webhook
+from office import serving
 from operations.metrics import metrics
 
 # Staff log in as everybody does: throttled, and with a second factor.
@@ -32,6 +33,7 @@ urlpatterns = [
     ),
     path("hijack/", include("hijack.urls")),
     path("admin/rq/", include(django_rq.urls)),
+    path("admin/models/", serving.page, name="served_models"),
     path("admin/", admin.site.urls),
 ]
 

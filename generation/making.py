@@ -119,13 +119,13 @@ def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: t
     except Stopping:
         services.hand_back(generation)
     except images.UnusableImage as refusal:
-        services.fail(generation, str(refusal))
+        services.fail(generation, str(refusal), engine.model_name)
     except StorageFailed:
         logger.exception("The storage failed %s.", generation)
         services.retry(generation)
     except Exception:  # the edge of the job: the credits go back, the details go to the log
         logger.exception("%s failed.", generation)
-        services.fail(generation)
+        services.fail(generation, model=engine.model_name)
 
 
 def read_request(generation: Generation) -> ImageRequest:

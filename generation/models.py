@@ -73,7 +73,7 @@ class Generation(models.Model):
     fetch_lease_until = models.DateTimeField(null=True, blank=True)  # somebody fetches its links until then
     lease_until = models.DateTimeField(null=True, blank=True)  # the claim lapses then unless renewed
     step = models.PositiveIntegerField(default=0)  # UNet steps done, for people watching
-    model = models.CharField(max_length=200, blank=True)  # what made it
+    model = models.CharField(max_length=200, blank=True)  # what made it, or failed to
     model_revision = models.CharField(max_length=100, blank=True)
     vae = models.CharField(max_length=200, blank=True)
     nsfw = models.JSONField(default=list)  # one boolean an image: True was replaced by a blank one

@@ -5,6 +5,7 @@ A message is only a nudge (config/nudges.py), sent after the commit: the databas
 
 import json
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from redis import RedisError
@@ -77,7 +78,7 @@ def waiting_job_ids() -> set[str]:
     return {job_id for name in ("gpu", "fetch") for job_id in named(name).get_job_ids()}
 
 
-def beat(worker: str, facts: dict[str, float]) -> None:
+def beat(worker: str, facts: dict[str, Any]) -> None:
     """Note that a gpu worker has loaded the model and lives, and facts about it."""
     attempt(lambda: redis().hset(GPU_WORKERS, worker, json.dumps(facts | {"at": redis_time()})))
 
@@ -87,7 +88,7 @@ def end_beating(worker: str) -> None:
     attempt(lambda: redis().hdel(GPU_WORKERS, worker))
 
 
-def gpu_workers() -> dict[str, dict[str, float]]:
+def gpu_workers() -> dict[str, dict[str, Any]]:
     """Return the gpu workers that live, by name, with their facts; none when Redis can't be asked."""
     try:
         workers = {as_text(name): json.loads(facts) for name, facts in redis().hgetall(GPU_WORKERS).items()}

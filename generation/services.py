@@ -220,9 +220,9 @@ def succeed(
     )
 
 
-def fail(generation: Generation, message: str = TRY_AGAIN) -> bool:
-    """End a claimed generation that can't be made; nothing is charged. `message` is shown to the caller."""
-    return end(claimed(generation), generation.pk, status=Status.FAILED, message=message)
+def fail(generation: Generation, message: str = TRY_AGAIN, model: str = "") -> bool:
+    """End a claimed generation that `model` can't make; nothing is charged. `message` is shown to the caller."""
+    return end(claimed(generation), generation.pk, status=Status.FAILED, message=message, model=model)
 
 
 def refuse_inputs(pk: int, message: str) -> bool:

@@ -7,6 +7,7 @@ then. Latencies are kept as counts in buckets a tenth apart: their percentiles a
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -101,14 +102,31 @@ DELIVERED = Case(
 def used(account: User, since: date, until: date) -> dict[Part, Use]:
     """Return what the account used on the days from `since` to `until`, both included."""
     uses: defaultdict[Part, Use] = defaultdict(Use)
-    for row in UsageDay.objects.filter(account=account, day__gte=since, day__lte=until):
-        uses[Part(row.day, row.api_key_id, row.model)].add(row)
+    own = UsageDay.objects.filter(account=account), Generation.objects.filter(account=account)
+    for part, use in parts(*own, since, until):
+        uses[part].add(use)
+    return dict(uses)
+
+
+def by_model(since: date, until: date) -> dict[str, Use]:
+    """Return what all accounts used on these days, by model; those that never came to a model by an empty name."""
+    uses: defaultdict[str, Use] = defaultdict(Use)
+    for part, use in parts(UsageDay.objects.all(), Generation.objects.all(), since, until):
+        uses[part.model].add(use)
+    return dict(uses)
+
+
+def parts(
+    days: QuerySet[UsageDay], generations: QuerySet[Generation], since: date, until: date
+) -> Iterator[tuple[Part, Use | UsageDay]]:
+    """Yield the sums of the days that are summed up, and those of the generations that ended since."""
+    for row in days.filter(day__gte=since, day__lte=until):
+        yield Part(row.day, row.api_key_id, row.model), row
     last = last_summed_day()
     first = max(since, last + timedelta(days=1)) if last else since
     if first <= until:
-        for (_, part), use in summed(Generation.objects.filter(account=account, **ended_on(first, until))).items():
-            uses[part].add(use)
-    return dict(uses)
+        for (_, part), use in summed(generations.filter(**ended_on(first, until))).items():
+            yield part, use
 
 
 def last_summed_day() -> date | None:

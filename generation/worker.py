@@ -75,10 +75,13 @@ def load_engine() -> Engine:
     )
 
 
-def engine_memory() -> dict[str, float]:
-    """Return how much of the accelerator's memory is in use, where there is one."""
-    used = engine.engine.accelerator_bytes() if engine else None
-    return {} if used is None else {"gpu_bytes": used}
+def engine_facts() -> dict[str, Any]:
+    """Return what is loaded and where, and how much of the accelerator's memory is in use, where there is one."""
+    if engine is None:
+        return {}
+    loaded = engine.engine
+    used = loaded.accelerator_bytes()
+    return {"model": loaded.model_name, "device": loaded.device} | ({} if used is None else {"gpu_bytes": used})
 
 
 class GpuWorker(SimpleWorker):
@@ -112,7 +115,7 @@ class GpuWorker(SimpleWorker):
             queue.end_beating(self.name)
 
     def beat(self) -> None:
-        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | engine_memory())
+        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | engine_facts())
 
     def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         """Wait for a free hand, and then for a job; the hand is taken if there is one."""

@@ -92,6 +92,19 @@ def test_what_is_summed_up_equals_what_is_summed_live(
     assert usage.used(alice.user, EARLIER, TODAY) == some
 
 
+def test_models_are_summed_over_all_accounts_and_once_each(end: End, some: dict[Part, Use]) -> None:
+    usage.sum_up_day(EARLIER)
+    end(TODAY, seconds=8)
+
+    found = usage.by_model(EARLIER, TODAY)
+
+    assert {name: (use.succeeded, use.failed, use.canceled) for name, use in found.items()} == {
+        "one": (6, 0, 0),
+        "": (0, 1, 1),
+    }
+    assert set(usage.by_model(TODAY, TODAY)) == {"one"}
+
+
 def test_summing_up_twice_changes_nothing(some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
     usage.sum_up()

@@ -15,14 +15,14 @@ from office import dashboard
 from tests.conftest import Person
 
 
-def make(person: Person, ends: str = "success", samples: int = 1) -> Generation:
+def make(person: Person, ends: str = "success", samples: int = 1, model: str = "model") -> Generation:
     params = Params(mode="text2img", prompt="a cat", seed=1, samples=samples)
     generation = services.claim(services.submit(person.user, params, Inputs()).pk)
     assert generation
     if ends == "success":
-        services.succeed(generation, [False] * samples, 1.0, 1.0, "model", "", "")
+        services.succeed(generation, [False] * samples, 1.0, 1.0, model, "", "")
     else:
-        services.fail(generation, "Broken")
+        services.fail(generation, "Broken", model)
     return generation
 
 
