@@ -81,7 +81,7 @@ def engine_facts() -> dict[str, Any]:
         return {}
     loaded = engine.engine
     used = loaded.accelerator_bytes()
-    return {"model": loaded.model_name, "device": loaded.device} | ({} if used is None else {"gpu_bytes": used})
+    return {"model": loaded.model_name, "device": str(loaded.device)} | ({} if used is None else {"gpu_bytes": used})
 
 
 class GpuWorker(SimpleWorker):

@@ -37,7 +37,6 @@ class Engine:
         self.model_name = checkpoint.name
         self.revision = checkpoint.revision
         self.vae_name = type(checkpoint.vae).__name__
-        self.device = str(checkpoint.device)
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
         self.saves_memory = False
         self._checkpoint = checkpoint
