@@ -75,11 +75,8 @@ def load_engine() -> Engine:
     )
 
 
-def engine_facts() -> dict[str, Any]:
+def facts(loaded: Engine) -> dict[str, Any]:
     """Return what is loaded and where, and how much of the accelerator's memory is in use, where there is one."""
-    if engine is None:
-        return {}
-    loaded = engine.engine
     used = loaded.accelerator_bytes()
     return {"model": loaded.model_name, "device": str(loaded.device)} | ({} if used is None else {"gpu_bytes": used})
 
@@ -115,7 +112,8 @@ class GpuWorker(SimpleWorker):
             queue.end_beating(self.name)
 
     def beat(self) -> None:
-        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | engine_facts())
+        told = facts(engine.engine) if engine else {}
+        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | told)
 
     def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         """Wait for a free hand, and then for a job; the hand is taken if there is one."""

@@ -11,7 +11,7 @@ from django.core.files.storage import default_storage
 from PIL import Image, ImageChops
 
 from billing import ledger
-from generation import images, making, services, storage
+from generation import images, making, queue, services, storage, worker
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
 from tests.conftest import Person
@@ -223,7 +223,7 @@ def test_a_fault_of_the_engine_fails_without_telling_internals(submit: Submit, e
 
     ended = make(submit(), AtStep(engine, 1, explode))
 
-    assert (ended.status, ended.message) == (Status.FAILED, "Failed, Try Again")
+    assert (ended.status, ended.message, ended.model) == (Status.FAILED, "Failed, Try Again", engine.model_name)
     assert alice.balance == 1000
 
 
@@ -251,3 +251,10 @@ def test_an_input_that_cannot_be_read_is_tried_again_and_then_given_up(
     assert make(generation, engine).status == Status.QUEUED
     assert make(generation, engine).status == Status.FAILED
     assert alice.balance == 1000
+
+
+def test_a_worker_tells_what_it_has_loaded_and_where(engine: Any) -> None:
+    queue.beat("one", worker.facts(engine))
+
+    told = queue.gpu_workers()["one"]
+    assert (told["model"], told["device"]) == (engine.model_name, "cpu")
