@@ -30,7 +30,7 @@ class Course:
     whole: float  # over HTTP
     queued: float  # from the row's birth until a worker took it
     computed: float
-    finished: float  # encoded, stored, charged
+    finished: float  # encoded and stored
 
     @property
     def overhead(self) -> float:
@@ -38,7 +38,7 @@ class Course:
 
     @property
     def http(self) -> float:
-        """What is left: reading and judging the request, and telling and sending the answer."""
+        """What is left: reading and judging the request, charging it, and telling and sending the answer."""
         return self.overhead - self.queued - self.finished
 
 
@@ -70,8 +70,8 @@ def table(title: str, courses: list[Course]) -> Table:
         "computing": "computed",
         "overhead": "overhead",
         "of it: until a worker took it": "queued",
-        "of it: encoding, storing, charging": "finished",
-        "of it: reading, judging, answering": "http",
+        "of it: encoding, storing": "finished",
+        "of it: reading, judging, charging, answering": "http",
     }
     rows = []
     for words, name in names.items():

@@ -240,7 +240,7 @@ class ReproduceView(V3View):
     def post(self, request: Request, pk: str) -> Response:
         _, key = self.read()
         generation = services.reproduce(find(key, pk), key)
-        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+        return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED, is_new=True)
 
 
 @extend_schema(request=Price, responses=schema.PRICE, summary="What a request would cost")
