@@ -10,6 +10,8 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+PATIENCE_SECONDS = 3  # of a request that finds no connection: the database is away, or all of them are busy
+
 
 def keep_connections() -> None:
     """Let requests share connections to PostgreSQL: each has a thread of its own, which would open one.
@@ -18,7 +20,12 @@ def keep_connections() -> None:
     """
     database = settings.DATABASES["default"]
     if settings.DATABASE_POOL and database["ENGINE"] == "django.db.backends.postgresql":
-        pool = {"min_size": 1, "max_size": settings.DATABASE_POOL}
+        pool = {
+            "min_size": 1,
+            "max_size": settings.DATABASE_POOL,
+            "timeout": PATIENCE_SECONDS,
+            "reconnect_timeout": PATIENCE_SECONDS,  # longer, the pauses between its tries would grow to minutes
+        }
         database["OPTIONS"] = database.get("OPTIONS", {}) | {"pool": pool}
         database["CONN_HEALTH_CHECKS"] = True  # those that a restart of the database broke are replaced
 

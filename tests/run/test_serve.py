@@ -1,9 +1,14 @@
 """python -m config.serve: several processes on one port, and the connections that a process keeps to its database."""
 
+import json
+import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from django.db import connection
 
@@ -71,6 +76,31 @@ def test_requests_share_connections_and_replace_those_that_broke(tmp_path: Path,
     assert kept <= still
     assert 1 <= len(new) <= 2
     assert not new & kept
+
+
+@contextmanager
+def closed_database() -> Iterator[None]:
+    """Refuse new connections to this test run's database and break those of others."""
+    name = connection.settings_dict["NAME"]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [open_connections()])
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def test_a_database_that_is_away_is_soon_told_and_found_again(tmp_path: Path, alice: Person) -> None:
+    with serving(tmp_path) as web:
+        web.post("system_load", {"key": alice.key})
+        with closed_database():
+            status, body = web.request("GET", "/readyz")
+        back = web.post("system_load", {"key": alice.key})
+
+    assert (status, json.loads(body)["database"]) == (503, False)
+    assert back["status"] == "ok"
 
 
 def test_without_a_pool_nothing_is_kept(tmp_path: Path, alice: Person) -> None:
