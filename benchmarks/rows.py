@@ -1,8 +1,8 @@
 """How long the history and a fetch take, however many generations there are: python -m benchmarks.rows 10000 1000000.
 
 For each size it writes so many generations of one account into the PostgreSQL of the tests, and asks for whole pages of
-the history and for single generations through Django, as a browser or a program without its network does. Ten million
-take about a quarter of an hour to write, and some 15 GB of disk.
+the history and for single generations through Django, as a browser or a program without its network does. Time and
+disk grow with the rows: ten million take ten times those of a million.
 """
 
 import argparse
