@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,9 +97,12 @@ class Watch:
             self.strangers.append(request.url)
 
 
-def accessibility_issues(page: Page, rules: list[str] | None = None) -> list[str]:
-    """Return what axe-core finds serious or critical on the page as it is now, as sentences."""
-    options: dict[str, Any] = {"resultTypes": ["violations"]}
+def accessibility_issues(page: Page, rules: list[str] | None = None, without: Sequence[str] = ()) -> list[str]:
+    """Return what axe-core finds serious or critical on the page as it is now, as sentences.
+
+    `rules` are the only ones to check, all by default; `without` are left out of all.
+    """
+    options: dict[str, Any] = {"resultTypes": ["violations"], "rules": {rule: {"enabled": False} for rule in without}}
     if rules:
         options["runOnly"] = rules
     violations = page.evaluate("options => axe.run(options).then(result => result.violations)", options)

@@ -43,10 +43,10 @@ def test_it_tells_what_is_loaded_where_and_how_each_model_did(staff: Client, ali
 
     [default, older, none] = rows(staff)
 
-    assert default[:6] == ["example/painter default", "cuda:0, cuda:1 × 2", "4", "3", "1 25.0 %", "0"]
+    assert default[:6] == ["example/painter default", "cuda:0, cuda:1 × 2", "4", "3", "1 (25.0 %)", "0"]
     assert re.fullmatch(r"\d+\.\d s", default[6])
     assert older[:6] == ["older", "–", "1", "1", "0", "0"]
-    assert none == ["none: it ended before it came to one", "–", "1", "0", "1 100.0 %", "0", "–"]
+    assert none == ["none: it ended before it came to one", "–", "1", "0", "1 (100.0 %)", "0", "–"]
 
 
 def test_the_default_is_there_before_anything_was_made_and_a_silent_worker_is_said(staff: Client) -> None:
