@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts import quotas
 from accounts.models import ApiKey, User
 from billing import ledger
-from generation import estimate, fairness, idempotency, pricing, queue
+from generation import estimate, fairness, idempotency, pricing, queue, storage
 from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
@@ -84,6 +84,8 @@ def submit(
 def reproduce(original: Generation, api_key: ApiKey) -> Generation:
     """Submit a generation again as it was, to be compared with the first; it costs what it costs.
 
+    Its start image is a copy: deleting one of both takes nothing from the other.
+
     Raises:
         NotReproducible: nothing was written.
         As submit.
@@ -91,12 +93,17 @@ def reproduce(original: Generation, api_key: ApiKey) -> Generation:
     params = original.parameters
     if original.status != Status.SUCCESS:
         raise NotReproducible("Only a generation that succeeded can be made again.")
-    if original.images_expired_at or (params.mode != "text2img" and original.inputs_expired_at):
+    if original.images_expired_at:
         raise NotReproducible("Its images are no longer stored, so there is nothing to compare with.")
     if original.model != served_model():
         raise NotReproducible(f"It was made by {original.model}, and {served_model()} is served now.")
-    inputs = Inputs(init_image_name=original.init_image_name, mask_image_name=original.mask_image_name)
-    return submit(original.account, params, inputs, api_key=api_key, reproduces=original)
+    names = (original.init_image_name, original.mask_image_name)
+    try:
+        init_image, mask_image = (storage.read_input(name) if name else None for name in names)
+    except storage.FileLost:
+        raise NotReproducible("Its start image is no longer stored.") from None
+    with storage.kept_inputs(init_image, mask_image) as inputs:
+        return submit(original.account, params, inputs, api_key=api_key, reproduces=original)
 
 
 def served_model() -> str:

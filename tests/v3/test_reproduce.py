@@ -100,6 +100,30 @@ def test_what_cannot_be_compared_is_refused_and_costs_nothing(
     assert alice.balance == balance
 
 
+def test_a_start_image_that_is_lost_is_told_and_costs_nothing(
+    api: Api, alice: Person, work: Callable[[], None]
+) -> None:
+    pk = submitted(api, alice, "img2img")
+    work()
+    storage.delete_inputs(Generation.objects.get(pk=pk))
+
+    answer = api.post(f"reproduce/{pk}", {"key": alice.key}).json()
+
+    assert answer["message"] == "It can't be reproduced. Its start image is no longer stored."
+    assert Generation.objects.count() == 1
+
+
+def test_the_start_image_outlives_the_first_generation(api: Api, alice: Person, work: Callable[[], None]) -> None:
+    pk = submitted(api, alice, "img2img")
+    work()
+    again = api.post(f"reproduce/{pk}", {"key": alice.key}).json()["id"]
+
+    storage.delete_inputs(Generation.objects.get(pk=pk))
+    work()
+
+    assert Generation.objects.get(pk=again).status == "success"
+
+
 def test_what_is_of_another_account_is_not_there(api: Api, alice: Person, bob: Person) -> None:
     pk = submitted(api, alice)
 
