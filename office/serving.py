@@ -3,9 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from pathlib import Path
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from generation import queue, usage
+from generation import queue, services, usage
 from generation.usage import Use
 
 DAYS = 7
@@ -42,7 +40,7 @@ class Served:
 def served() -> list[Served]:
     """Return the default model, those that workers have loaded, and those that made something in the last days."""
     today = timezone.now().astimezone(UTC).date()
-    uses, default = usage.by_model(today - timedelta(days=DAYS - 1), today), default_name()
+    uses, default = usage.by_model(today - timedelta(days=DAYS - 1), today), services.served_model()
     devices: dict[str, Counter[str]] = {}
     for facts in queue.gpu_workers().values():
         if "model" in facts:
@@ -52,12 +50,6 @@ def served() -> list[Served]:
         for name in {default, *devices, *uses}
     ]
     return sorted(models, key=lambda model: (not model.is_default, not model.name, -model.use.generations, model.name))
-
-
-def default_name() -> str:
-    """Return what the workers call the model of the settings (generation/engine/loading.py)."""
-    folder = Path(settings.MODEL)
-    return folder.name if folder.exists() else settings.MODEL
 
 
 @admin.site.admin_view
