@@ -20,6 +20,7 @@ from playwright.sync_api import (
     Playwright,
     Request,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -31,12 +32,14 @@ AXE = Path(__file__).parents[1] / "vendor" / "axe" / "axe.min.js"
 FLAGS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
+PATIENCE_MS = 20_000  # with a page; a machine that does other things as well takes seconds for its first answer
 NO_BROWSER = "THE BROWSER TESTS WERE NOT RUN: there is no Chromium. Install it: apt-get install chromium"
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run the machine's Chromium, or the one that `playwright install chromium` brought."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright, allow_the_database():
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-first-run", *FLAGS])
         yield browser
@@ -66,7 +69,7 @@ def allow_the_database() -> Iterator[None]:
 def open_profile(browser: Browser, web: Web, person: Person | None = None) -> BrowserContext:
     """Open a profile of its own, logged in as the person or a visitor's."""
     context = browser.new_context(base_url=web.url, locale="en-GB", viewport=WIDE)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(path=AXE)  # comes before the page, whose content policy would not let it in
     if person:
         session = {"name": settings.SESSION_COOKIE_NAME, "value": new_session(person.user), "url": web.url}
