@@ -16,7 +16,6 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
-from torch.nn import Parameter
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training import settings, sheet
@@ -34,7 +33,8 @@ def new_unet() -> UNet2DConditionModel:
     """Return the UNet before any training.
 
     The pooled text joins the timestep's embedding and so scales every layer, which is learnt much sooner than attention
-    to the words; that is left where the picture is smallest, a quarter of its latents' side, and cheap.
+    to the words; that is left where it is cheap. Five levels lead a picture of 256 x 256 down to a single latent, from
+    where the text alone can lay it out: a convolution knows no places, except where there is an edge nearby.
     """
     return UNet2DConditionModel(
         sample_size=16,
@@ -42,8 +42,9 @@ def new_unet() -> UNet2DConditionModel:
         out_channels=32,
         layers_per_block=1,
         block_out_channels=settings.BLOCK_OUT_CHANNELS,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+        mid_block_type="UNetMidBlock2D",
+        up_block_types=("UpBlock2D", "UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         cross_attention_dim=settings.TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
@@ -107,7 +108,7 @@ class Gradients:
         # One timestep from each of B equal spans, which vary less than B independent ones; most are noisy, where it is
         # decided what there is.
         spans = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
-        timesteps = ((spans / len(clean)) ** settings.NOISY_POWER * self.scheduler.config.num_train_timesteps).long()
+        timesteps = ((spans / len(clean)) ** noisy_power(step) * self.scheduler.config.num_train_timesteps).long()
         ids = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         shares = [
             [tensor[first :: settings.THREADS] for tensor in (clean, noise, timesteps, ids)]
@@ -144,51 +145,13 @@ class Gradients:
         return loss.detach(), list(torch.autograd.grad(loss, self.parameters))
 
 
-class Optimizer:
-    """Muon for the kernels and matrices inside the UNet, each as a matrix of one row an output; AdamW for all else.
+def noisy_power(step: int) -> float:
+    """Return the power of evenly drawn timesteps, as shares of all, that a step has: nearly all noise at first.
 
-    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    What a text looks like is only learnt where nothing of the picture is left to go by, and takes longest.
     """
-
-    def __init__(self, unet: UNet2DConditionModel, threads: Executor):
-        self.threads = threads
-        ends = ("conv_in", "conv_out", "time_embedding", "add_embedding")
-        inside = [p for name, p in unet.named_parameters() if p.ndim > 1 and not name.startswith(ends)]
-        numbers = {id(parameter) for parameter in inside}
-        rest = [parameter for parameter in unet.parameters() if id(parameter) not in numbers]
-        # The same memory as the UNet's, in two dimensions. Sorted, so that every thread has about the same to do.
-        pairs = [(parameter, Parameter(parameter.data.view(len(parameter), -1))) for parameter in inside]
-        self.pairs = sorted(pairs, key=lambda pair: pair[0].numel())
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
-                [matrix for _, matrix in self.pairs[first :: settings.THREADS]],
-                weight_decay=0.01,
-                adjust_lr_fn="match_rms_adamw",
-                ns_steps=settings.MUON_ITERATIONS,
-            )
-            for first in range(settings.THREADS)
-        ]
-        self.parts.append(torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01, fused=True))
-
-    def step(self, share: float) -> None:
-        """Change the weights by their gradients, at a share of the full learning rates."""
-        for parameter, matrix in self.pairs:
-            assert parameter.grad is not None
-            matrix.grad = parameter.grad.view_as(matrix)
-        for part in self.parts:
-            rate = settings.LEARNING_RATE if isinstance(part, torch.optim.AdamW) else settings.MUON_LEARNING_RATE
-            for group in part.param_groups:
-                group["lr"] = rate * share
-        list(self.threads.map(lambda part: part.step(), self.parts))
-
-    def state_dict(self) -> list[dict[str, Any]]:
-        """Return the state of every part."""
-        return [part.state_dict() for part in self.parts]
-
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Take over the state of every part."""
-        for part, state in zip(self.parts, states, strict=True):
-            part.load_state_dict(state)
+    begun = (step - settings.NOISE_ONLY_STEPS) / settings.NOISE_RAMP_STEPS
+    return settings.NOISY_POWERS[0] + min(1.0, max(0.0, begun)) * (settings.NOISY_POWERS[1] - settings.NOISY_POWERS[0])
 
 
 def share_of_rate(step: int) -> float:
@@ -208,14 +171,14 @@ def save(state: dict[str, Any]) -> None:
 def train(start_folder: Path | None) -> None:
     """Train to the last step, or until the process is asked to end; the checkpoint is current then."""
     torch.manual_seed(settings.SEED)
-    torch.set_num_threads(1)
+    torch.set_num_threads(settings.THREADS)
     torch.set_flush_denormal(True)
     unet = new_unet()
     if start_folder:
         start_from(unet, start_folder)
     ema = EMAModel(unet.parameters(), decay=settings.EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
     threads = ThreadPoolExecutor(settings.THREADS, initializer=torch.set_num_threads, initargs=(1,))
-    optimizer = Optimizer(unet, threads)
+    optimizer = torch.optim.AdamW(unet.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     step, seconds, smooth = 0, 0.0, None
     if CHECKPOINT.exists():
         state = torch.load(CHECKPOINT, weights_only=False)
@@ -248,7 +211,9 @@ def train(start_folder: Path | None) -> None:
         clean, texts = batches(step)
         loss = gradients(clean, texts, step)
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step(share_of_rate(step))
+        for group in optimizer.param_groups:
+            group["lr"] = settings.LEARNING_RATE * share_of_rate(step)
+        optimizer.step()
         ema.step(unet.parameters())
         step, images = step + 1, images + clean[0].numel() * len(clean) // (32 * 16 * 16)
         smooth = loss.item() if smooth is None else 0.99 * smooth + 0.01 * loss.item()

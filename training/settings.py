@@ -14,7 +14,7 @@ THREADS = int(os.environ.get("TRAINING_THREADS", os.cpu_count() or 1))
 # Pictures
 STYLES = ("3d", "flat")  # what the denoiser learns; noto, noto-v1 and twemoji are held out for evaluation
 ICON_PIXELS = 256
-STYLE_WEIGHTS = {"3d": 6.0, "flat": 1.0}  # how often each is seen
+STYLE_WEIGHTS = {"3d": 8.0, "flat": 1.0}  # how often each is seen
 GROUPS = (0, 1, 3, 4, 5, 6, 7)  # of emojibase: without components, symbols and flags
 
 # Autoencoder
@@ -35,7 +35,7 @@ TEXT_LEARNING_RATE = 2e-3
 WORDS = 9000  # common English words, beside the captions' own, that get a meaning
 
 # Judge of the evaluation
-CLASSIFIER_STEPS = 1000
+CLASSIFIER_STEPS = 700
 
 # Denoiser
 EVERYDAY_ONLY = True  # the subjects of everyday.txt
@@ -43,19 +43,19 @@ OTHERS_WEIGHT = 0.02  # how often one that is not in first.txt, the first curric
 VARIANTS = 6  # scale, flip, place and background of each icon, drawn once and cached as latents
 FLIPPED = 0.0  # share of icons drawn in mirror image; each side is one more thing to learn
 LARGE_VARIANTS = 2  # the same at 512 x 512
-BLOCK_OUT_CHANNELS = (96, 192, 256)
+BLOCK_OUT_CHANNELS = (64, 128, 192, 256, 256)
 BETA_START, BETA_END = 0.00085, 0.02  # scaled linear; at the last timestep the mean colour has drowned too
-STEPS = 20_000
-BATCH = 24
+STEPS = 8_000
+BATCH = 32
 LARGE_EVERY = 4  # one batch in so many is of BATCH / 4 pictures of 512 x 512, which costs the same
-LEARNING_RATE = 8e-4  # of AdamW, for what is at the ends of the UNet
-MUON_LEARNING_RATE = 2.5e-3  # of Muon, for the rest
-MUON_ITERATIONS = 4  # of Newton and Schulz
-WARMUP_STEPS = 200
-COOLDOWN_STEPS = 5_000  # the last ones, linearly to nothing
+LEARNING_RATE = 1e-3
+WARMUP_STEPS = 100
+COOLDOWN_STEPS = 2_500  # the last ones, linearly to nothing
 MIN_SNR_GAMMA = 5.0
-NOISY_POWER = 0.7  # of evenly drawn timesteps, as shares of all: 63 % are in the noisier half
+NOISY_POWERS = (0.1, 0.85)  # of evenly drawn timesteps, as shares of all: first and last; see `denoiser.noisy_power`
+NOISE_ONLY_STEPS = 2_000
+NOISE_RAMP_STEPS = 2_500
 EMA_DECAY = 0.998
 EMPTY_CAPTIONS = 0.1
 CHECKPOINT_SECONDS = 240
-SHEET_SECONDS = 1500
+SHEET_SECONDS = 1200
