@@ -1,5 +1,7 @@
 """Train the UNet, from the last checkpoint if there is one: `python -m training.denoiser [--start-from unet/]`.
 
+With `--first-step` a run goes on from weights alone, where their checkpoint is gone.
+
 All randomness of a step comes from its number, so a run that was stopped goes on exactly as if it had not been.
 """
 
@@ -154,9 +156,9 @@ def noisy_power(step: int) -> float:
     return settings.NOISY_POWERS[0] + min(1.0, max(0.0, begun)) * (settings.NOISY_POWERS[1] - settings.NOISY_POWERS[0])
 
 
-def share_of_rate(step: int) -> float:
+def share_of_rate(step: int, first_step: int) -> float:
     """Return what share of the learning rates a step has: linear warm-up, all, linear cool-down to nothing."""
-    warmup = (step + 1) / settings.WARMUP_STEPS
+    warmup = (step - first_step + 1) / settings.WARMUP_STEPS
     cooldown = (settings.STEPS - step) / settings.COOLDOWN_STEPS
     return min(1.0, warmup, cooldown)
 
@@ -168,7 +170,7 @@ def save(state: dict[str, Any]) -> None:
     os.replace(partial, CHECKPOINT)
 
 
-def train(start_folder: Path | None) -> None:
+def train(start_folder: Path | None = None, first_step: int = 0) -> None:
     """Train to the last step, or until the process is asked to end; the checkpoint is current then."""
     torch.manual_seed(settings.SEED)
     torch.set_num_threads(settings.THREADS)
@@ -179,13 +181,14 @@ def train(start_folder: Path | None) -> None:
     ema = EMAModel(unet.parameters(), decay=settings.EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
     threads = ThreadPoolExecutor(settings.THREADS, initializer=torch.set_num_threads, initargs=(1,))
     optimizer = torch.optim.AdamW(unet.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    step, seconds, smooth = 0, 0.0, None
+    step, seconds, smooth = first_step, 0.0, None
     if CHECKPOINT.exists():
         state = torch.load(CHECKPOINT, weights_only=False)
         unet.load_state_dict(state["unet"])
         ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds, smooth = state["step"], state["seconds"], state["loss"]
+        first_step = state["first_step"]
     tokenizer = CLIPTokenizer.from_pretrained(settings.HOME / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(settings.HOME / "text_encoder", dtype=torch.float32).eval()
     batches, gradients = Batches(load()), Gradients(unet, text_encoder, tokenizer, threads)
@@ -196,6 +199,7 @@ def train(start_folder: Path | None) -> None:
                 "unet": unet.state_dict(),
                 "ema": ema.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "first_step": first_step,
                 "step": step,
                 "seconds": seconds + time.time() - begun,
                 "loss": smooth,
@@ -212,7 +216,7 @@ def train(start_folder: Path | None) -> None:
         loss = gradients(clean, texts, step)
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = settings.LEARNING_RATE * share_of_rate(step)
+            group["lr"] = settings.LEARNING_RATE * share_of_rate(step, first_step)
         optimizer.step()
         ema.step(unet.parameters())
         step, images = step + 1, images + clean[0].numel() * len(clean) // (32 * 16 * 16)
@@ -238,4 +242,6 @@ def train(start_folder: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start-from", type=Path, help="folder of a UNet whose weights to begin with, where they fit")
-    train(parser.parse_args().start_from)
+    parser.add_argument("--first-step", type=int, default=0, help="from which a new run counts, in the schedules too")
+    arguments = parser.parse_args()
+    train(arguments.start_from, arguments.first_step)

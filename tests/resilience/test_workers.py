@@ -13,13 +13,18 @@ from rq.worker import BaseWorker
 from tests.resilience.site import Site, eventually
 
 
-def body(key: str, steps: int) -> dict[str, Any]:
-    return {"key": key, "prompt": "a cat", "width": 64, "height": 64, "num_inference_steps": steps}
+def body(key: str, steps: int, pixels: int = 64) -> dict[str, Any]:
+    return {"key": key, "prompt": "a cat", "width": pixels, "height": pixels, "num_inference_steps": steps}
+
+
+def lasting(key: str) -> dict[str, Any]:
+    """A request that takes a second on the fastest machine, so that it is surely caught at work."""
+    return body(key, steps=50, pixels=256)
 
 
 def test_a_stopping_worker_finishes_its_generation_and_exits_well(site: Site) -> None:
     key = site.create_customer("finish@example.org")
-    ids = [site.post("text2img", body(key, steps=20))["id"] for _ in range(2)]
+    ids = [site.post("text2img", lasting(key))["id"] for _ in range(2)]
     worker = site.start("gpu", STOP_GRACE_SECONDS="60", BATCH_IMAGES="1")
     eventually(site.claims)
 
@@ -33,7 +38,7 @@ def test_a_stopping_worker_finishes_its_generation_and_exits_well(site: Site) ->
 
 def test_a_worker_makes_several_at_once_and_each_is_an_execution_to_rq(site: Site) -> None:
     key = site.create_customer("several@example.org")
-    ids = [site.post("text2img", body(key, steps=50))["id"] for _ in range(4)]
+    ids = [site.post("text2img", lasting(key))["id"] for _ in range(4)]
     site.keep_gpu()
 
     eventually(lambda: len(site.claims()) == 4)
@@ -50,8 +55,7 @@ def test_a_worker_makes_several_at_once_and_each_is_an_execution_to_rq(site: Sit
 
 def test_a_job_that_is_stopped_in_rq_cancels_what_it_makes_and_nothing_else(site: Site) -> None:
     key = site.create_customer("stopped@example.org")
-    large = body(key, steps=50) | {"width": 256, "height": 256}
-    ids = [site.post("text2img", large)["id"] for _ in range(3)]
+    ids = [site.post("text2img", lasting(key))["id"] for _ in range(3)]
     site.keep_gpu()
     eventually(lambda: len(site.claims()) == 3)
     redis = Redis(port=site.valkey_port)
@@ -68,7 +72,7 @@ def test_a_job_that_is_stopped_in_rq_cancels_what_it_makes_and_nothing_else(site
 
 def test_a_worker_without_grace_hands_its_generation_back_and_the_attempt_does_not_count(site: Site) -> None:
     key = site.create_customer("hand-back@example.org")
-    pk = site.post("text2img", body(key, steps=50))["id"]
+    pk = site.post("text2img", lasting(key))["id"]
     for _ in range(2):
         pid = site.fork_gpu(STOP_GRACE_SECONDS=0, MAX_ATTEMPTS=1)
         eventually(site.claims)
@@ -84,7 +88,7 @@ def test_a_worker_without_grace_hands_its_generation_back_and_the_attempt_does_n
 
 def test_a_worker_that_slept_past_its_lease_neither_publishes_nor_charges(site: Site) -> None:
     key = site.create_customer("late@example.org")
-    pk = site.post("text2img", body(key, steps=30))["id"]
+    pk = site.post("text2img", lasting(key))["id"]
     late = site.fork_gpu()
     eventually(site.claims)
 

@@ -27,7 +27,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "HOME", tmp_path)
     monkeypatch.setattr(denoiser, "CHECKPOINT", tmp_path / "denoiser.pt")
     monkeypatch.setattr(settings, "EVERYDAY_ONLY", True)
-    monkeypatch.setattr(settings, "BLOCK_OUT_CHANNELS", (32, 32, 32))
+    monkeypatch.setattr(settings, "BLOCK_OUT_CHANNELS", (32, 32, 32, 32, 32))
     monkeypatch.setattr(settings, "BATCH", 4)
     monkeypatch.setattr(settings, "LARGE_EVERY", 2)
     monkeypatch.setattr(settings, "COOLDOWN_STEPS", 1)
@@ -37,7 +37,7 @@ def home(tmp_path, monkeypatch):
 
 def trained(steps: int, monkeypatch) -> dict:
     monkeypatch.setattr(settings, "STEPS", steps)
-    denoiser.train(start_folder=None)
+    denoiser.train()
     return torch.load(denoiser.CHECKPOINT, weights_only=False)
 
 
