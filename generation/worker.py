@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 from django.conf import settings
 from django.db import close_old_connections
+from prometheus_client import Histogram
 from rq import get_current_job
 from rq.command import parse_payload
 from rq.exceptions import StopRequested
@@ -29,7 +30,10 @@ from generation.heart import Heart
 RQ_HEARTBEAT_SECONDS = 15
 SIGNAL_SECONDS = 2  # a signal that comes just before the main thread blocks, or to another thread, waits so long
 
+STEP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # seconds
+
 stopping = threading.Event()
+step_seconds = Histogram("step_seconds", "Of each step of the loop.", buckets=STEP_BUCKETS, registry=None)
 engine: BatchingEngine | None = None
 making_now: dict[str, int] = {}  # job id → generation
 stopped_jobs: set[str] = set()  # of those, the ones that somebody stopped by RQ's own command
@@ -76,9 +80,14 @@ def load_engine() -> Engine:
 
 
 def facts(loaded: Engine) -> dict[str, Any]:
-    """Return what is loaded and where, and how much of the accelerator's memory is in use, where there is one."""
+    """Return what is loaded and where, how much of the accelerator's memory is in use, and how long steps took."""
     used = loaded.accelerator_bytes()
-    return {"model": loaded.model_name, "device": str(loaded.device)} | ({} if used is None else {"gpu_bytes": used})
+    told = {"model": loaded.model_name, "device": str(loaded.device)} | ({} if used is None else {"gpu_bytes": used})
+    samples = [sample for family in step_seconds.collect() for sample in family.samples]
+    return told | {
+        "step_buckets": [(sample.labels["le"], sample.value) for sample in samples if "le" in sample.labels],
+        "step_seconds": next(sample.value for sample in samples if sample.name.endswith("_sum")),
+    }
 
 
 class GpuWorker(SimpleWorker):
@@ -97,7 +106,7 @@ class GpuWorker(SimpleWorker):
         begun = time.monotonic()
         loaded = load_engine()
         loaded.warm_up()
-        engine = BatchingEngine(loaded, settings.BATCH_IMAGES)
+        engine = BatchingEngine(loaded, settings.BATCH_IMAGES, on_call=step_seconds.observe)
         queue.note_loading(time.monotonic() - begun)
         self.log.info("Worker %s: %s", self.name, loaded.description())
         self.free_hands = threading.Semaphore(settings.BATCH_IMAGES)

@@ -14,7 +14,7 @@ from django.db.models import Count, F, Min, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -67,9 +67,12 @@ def generations(since: datetime) -> Iterator[Metric]:
     over = Generation.objects.filter(status=Status.SUCCESS, finished_at__gt=since)
     phases = GaugeMetricFamily("atelier_phase_seconds", "Mean of the last hour's successes.", labels=["phase"])
     times = over.aggregate(
-        wait=Sum(F("started_at") - F("created_at")), compute=Sum(F("finished_at") - F("started_at")), count=Count("pk")
+        wait=Sum(F("started_at") - F("created_at")),
+        compute=Sum(F("computed_at") - F("started_at")),
+        store=Sum(F("finished_at") - F("computed_at")),
+        count=Count("pk"),
     )
-    for phase in ("wait", "compute"):
+    for phase in ("wait", "compute", "store"):
         phases.add_metric([phase], times[phase].total_seconds() / times["count"] if times[phase] else 0.0)
     yield phases
 
@@ -109,6 +112,13 @@ def workers() -> Iterator[Metric]:
             if name in facts:
                 family.add_metric([worker], facts[name])
         yield family
+    steps = HistogramMetricFamily(
+        "atelier_step_seconds", "Of each step that a worker made for all that it had at work.", labels=["worker"]
+    )
+    for worker, facts in alive.items():
+        if "step_buckets" in facts:
+            steps.add_metric([worker], facts["step_buckets"], facts["step_seconds"])
+    yield steps
 
 
 def gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

@@ -19,6 +19,9 @@ from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
 
 logger = logging.getLogger(__name__)
 
+OnCall = Callable[[float], None]
+"""Called with the seconds of each step of the loop: a call of the UNet, and what the schedulers make of it."""
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -71,9 +74,10 @@ class BatchingEngine:
     steps. An image is the one that the engine would make of the request alone, to within one level of a channel.
     """
 
-    def __init__(self, engine: Engine, batch_images: int = 16):
+    def __init__(self, engine: Engine, batch_images: int = 16, on_call: OnCall | None = None):
         """`batch_images` of the model's native size, with guidance, share a call of the UNet at most."""
         self.engine = engine
+        self._on_call = on_call or (lambda seconds: None)
         self.model_name, self.revision, self.vae_name = engine.model_name, engine.revision, engine.vae_name
         self.scheduler_name = engine.scheduler_name
         self.most_latents = 2 * batch_images * engine.native_latents
@@ -154,6 +158,7 @@ class BatchingEngine:
                 if not seat.ticket.ended.done():
                     self._advance(seat, prediction)
             seconds, rows = time.perf_counter() - begun, sum(seat.rows for seat in seats)
+            self._on_call(seconds)
             for seat in seats:
                 seat.ticket.accelerator_seconds += seconds * seat.rows / rows
             for ticket in {seat.ticket: None for seat in seats}:

@@ -129,6 +129,17 @@ def test_no_size_waits_longer_than_there_are_sizes(batching, engine, monkeypatch
     assert all(len(each) == 3 for each in rounds)
 
 
+def test_each_step_of_the_loop_is_timed(engine):
+    seconds = []
+    batching = BatchingEngine(engine, on_call=seconds.append)
+
+    batching.generate(request(num_inference_steps=6, samples=2))
+    batching.close()
+
+    assert len(seconds) == 6
+    assert all(each > 0 for each in seconds)
+
+
 def test_no_call_of_the_unet_is_larger_than_the_batch_may_be(engine, monkeypatch):
     batching = BatchingEngine(engine, batch_images=2)
     rows = []

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from generation import queue, services
@@ -27,7 +28,7 @@ def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person)
     ]
     claim = services.claim(submitted[0].pk)
     assert claim
-    services.succeed(claim, [False], 1.5, 1.5, "tiny", "", "")
+    services.succeed(claim, [False], 1.5, 1.5, "tiny", "", "", computed_at=timezone.now())
     services.cancel(submitted[1].pk)
     services.claim(submitted[2].pk)
     queue.beat("one", {"rss_bytes": 5, "gpu_bytes": 7})
@@ -45,7 +46,21 @@ def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person)
     assert told["atelier_webhooks_pending",] == 2
     assert told["atelier_gpu_workers",] == 1
     assert told["atelier_gpu_worker_gpu_bytes", "one"] == 7
-    assert told["atelier_phase_seconds", "compute"] > 0
+    assert all(told["atelier_phase_seconds", phase] > 0 for phase in ("wait", "compute", "store"))
+
+
+def test_it_tells_how_long_a_worker_s_steps_take(db: None, client: Client) -> None:
+    queue.beat("one", {"step_buckets": [("0.1", 2.0), ("+Inf", 3.0)], "step_seconds": 5.5})
+    queue.beat("old", {})
+
+    told = {name: value for name, value in read(client).items() if name[0].startswith("atelier_step_seconds")}
+
+    assert told == {
+        ("atelier_step_seconds_bucket", "0.1", "one"): 2,
+        ("atelier_step_seconds_bucket", "+Inf", "one"): 3,
+        ("atelier_step_seconds_count", "one"): 3,
+        ("atelier_step_seconds_sum", "one"): 5.5,
+    }
 
 
 def test_an_empty_site_has_metrics_too(db: None, client: Client) -> None:
