@@ -141,18 +141,25 @@ def with_words(found: QuerySet[Generation], account: User, text: str, rows: int)
 
 
 class Words(Func):
-    """The words of a prompt, and one for its account: so that a search looks at no other account's."""
+    """The words of a prompt, and one for its account: so that a search looks at no other account's.
 
-    template = "to_tsvector('simple'::regconfig, 'account' || %(expressions)s)"
+    Signs are spaces, or PostgreSQL would take "cat/dog" for a path and "<cat>" for a tag.
+    """
+
+    template = (
+        "to_tsvector('simple'::regconfig, translate('account' || %(expressions)s,"
+        """ '!"#$%%%%&''()*+,-./:;<=>?@[\\]^`{|}~', repeat(' ', 31)))"""
+    )
     arg_joiner = " || ' ' || "
     output_field = SearchVectorField()
 
 
+WORDS = Words(Cast("account_id", TextField()), KeyTextTransform("prompt", "params"))  # exactly what the index holds
+
+
 def by_index(found: QuerySet[Generation], account: User, words: list[str], rows: int) -> list[Generation]:
     query = " & ".join([f"account{account.pk}", *(f"{word}:*" for word in words)])
-    matching = found.alias(words=Words(Cast("account_id", TextField()), KeyTextTransform("prompt", "params"))).filter(
-        words=SearchQuery(query, config="simple", search_type="raw")
-    )
+    matching = found.alias(words=WORDS).filter(words=SearchQuery(query, config="simple", search_type="raw"))
     with transaction.atomic(), connection.cursor() as cursor:
         # The planner has no idea how common words are together, and would rather walk the whole history.
         cursor.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = off")

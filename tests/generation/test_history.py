@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.postgres.search import SearchQuery
 from django.core.files.storage import default_storage, storages
 from django.db import connection
 from django.test import Client
@@ -212,7 +213,10 @@ def test_more_generations_take_no_more_queries(site: Client, alice: Person, view
     assert len(few) == len(many)
 
 
-PROMPTS = ["a black cat", "Katzen, CATS and dogs", "concatenate", "straße in Öl", "100% wool_sock", "it's (a:1.3) dog"]
+PROMPTS = [
+    *("a black cat", "Katzen, CATS and dogs", "concatenate", "straße in Öl", "100% wool_sock", "it's (a:1.3) dog"),
+    *("<lora:fox:0.7> owl/hare", "trending on art.com, 1.5-2 m"),
+]
 SEARCHES = [
     ("cat", [0, 1]),
     ("CAT", [0, 1]),
@@ -226,6 +230,10 @@ SEARCHES = [
     ("100%", [4]),
     ("cat' | 'dog", [1]),
     ("cat & !black", [0]),
+    ("fox", [6]),
+    ("hare", [6]),
+    ("com", [7]),
+    ("art.com", [7]),
     ("lion", []),
     ("'); DROP TABLE", []),
 ]
@@ -253,6 +261,17 @@ def test_words_begin_words_of_the_prompt(
     found = history.page(alice.user, Filters(words=words))
 
     assert [places[generation.pk] for generation in found.generations] == expected
+
+
+def test_the_index_of_words_holds_just_what_the_search_asks_for(alice: Person) -> None:
+    old(alice.user, 1000)  # with fewer, PostgreSQL would rather look at each
+    cat = SearchQuery("cat", config="simple")
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE generation_generation; SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = off")
+    plan = Generation.objects.filter(deleted_at=None).alias(words=history.WORDS).filter(words=cat).explain()
+
+    assert "history_words" in plan, plan
 
 
 def test_looking_for_words_leaves_the_planner_as_it_was(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
