@@ -1,5 +1,7 @@
 /* The history: says how many generations are chosen. */
 
+import "./lost.js";
+
 function count() {
   const place = document.querySelector("[data-chosen-count]");
   if (!place) return;

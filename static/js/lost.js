@@ -1,8 +1,16 @@
-/* Says so where the image of a generation can't be loaded; a comparison without its start image shows the result alone. */
+/* Says so where the image of a generation can't be loaded; a comparison without its start image shows the result alone,
+   and the history an empty tile. */
 
-const IMAGES = "img.picture, .compare > img";
+const IMAGES = "img.picture, .compare > img, .tile > img, img.thumb";
 
 function tell(image) {
+  if (image.matches(".tile > img, img.thumb")) {
+    const blank = document.createElement("span");
+    blank.className = "blank";
+    blank.textContent = "No longer stored";
+    image.replaceWith(blank);
+    return;
+  }
   const comparison = image.closest(".compare");
   const result = comparison?.querySelector("img.after");
   const words = document.createElement("p");

@@ -221,3 +221,6 @@ def test_pictures_that_are_lost_are_said_on_the_page(logged_in_page: Page, alice
     storage.delete_images(claim)
     page.goto(f"/history/{claim.pk}/")
     expect(page.get_by_text("The image could not be loaded: it may no longer be stored.").first).to_be_visible()
+    for view in ("gallery", "table"):
+        page.goto(f"/history/?view={view}")
+        expect(page.get_by_text("No longer stored")).to_be_visible()
