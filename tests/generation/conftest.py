@@ -1,9 +1,11 @@
 """Generations to begin with, and a Redis that is away."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 from django.utils import timezone
 
@@ -14,6 +16,7 @@ from tests.conftest import Person
 from tests.services import free_port
 
 SMALL = {"width": 64, "height": 64, "num_inference_steps": 2, "enhance_prompt": False, "safety_checker": False}
+MOST_GROWTH_MB = 200  # an io worker at rest has less than 100 MB, and may have 300
 Submit = Callable[..., Generation]
 NO_INPUTS = Inputs()
 
@@ -56,3 +59,22 @@ def row(generation: Generation) -> Generation:
 def everything(generation: Generation) -> dict[str, Any]:
     """Return all columns of the row."""
     return Generation.objects.values().get(pk=generation.pk)
+
+
+@pytest.fixture(scope="module")
+def bounded_memory() -> Iterator[None]:
+    """Fail where a module's tests, hosts that they talk to included, ever take more memory than an io worker may."""
+    process, over = psutil.Process(), threading.Event()
+    before = peak = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.002):
+            peak = max(peak, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+    assert (peak - before) / 1e6 < MOST_GROWTH_MB

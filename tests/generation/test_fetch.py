@@ -32,6 +32,8 @@ from generation.fetch import (
 )
 from tests.generation.hostile_server import HostileServer, answer, serving
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 PUBLIC_ADDRESS = "93.184.216.34"
 PATIENT = Limits()
 SHORT = Limits(timeout_seconds=0.3)

@@ -17,6 +17,8 @@ from generation import images
 from generation.images import Header, UnusableImage
 from generation.params import Params
 
+pytestmark = pytest.mark.usefixtures("bounded_memory")
+
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 
