@@ -4,7 +4,6 @@ Everybody makes the same requests, in turns, and a round's ratios are those of o
 """
 
 import argparse
-import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +14,12 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
+from benchmarks.calls import calls
 from benchmarks.report import Table, publish, quantile
 from config.settings import BASE_DIR
 from generation.engine import BatchingEngine, Engine, EngineSettings, ImageRequest
 
 STARTER = BASE_DIR / "generation" / "starter"
-START_IMAGES = sorted((BASE_DIR / "static" / "samples").glob("*.jpg"))
-PROMPTS = ("a cat", "a red car", "a house on a green background", "smiling face with sunglasses", "a slice of pizza")
 
 Make = Callable[[Sequence[ImageRequest]], list[float]]
 """Makes the images of all requests, that many callers' at once, and returns how long each caller waited, in seconds."""
@@ -29,24 +27,20 @@ Make = Callable[[Sequence[ImageRequest]], list[float]]
 
 def requests(callers: int, mixed: bool, pixels: int, seed: int) -> list[ImageRequest]:
     """Return a request for each caller: all alike but for seed and prompt, or of mixed strength and steps."""
-    rng = random.Random(seed)
-    made = []
-    for _ in range(callers):
-        start = Image.open(rng.choice(START_IMAGES)).convert("RGB").resize((pixels, pixels))
-        made.append(
-            ImageRequest(
-                mode="img2img",
-                prompt=rng.choice(PROMPTS),
-                negative_prompt="blurry",
-                width=pixels,
-                height=pixels,
-                init_image=start,
-                strength=rng.uniform(0.2, 1.0) if mixed else 0.7,
-                num_inference_steps=rng.randint(10, 50) if mixed else 30,
-                seed=rng.randrange(2**32),
-            )
+    return [
+        ImageRequest(
+            mode="img2img",
+            prompt=call.prompt,
+            negative_prompt=call.negative_prompt,
+            width=pixels,
+            height=pixels,
+            init_image=Image.open(call.start).convert("RGB").resize((pixels, pixels)),
+            strength=call.strength,
+            num_inference_steps=call.num_inference_steps,
+            seed=call.seed,
         )
-    return made
+        for call in calls(callers, seed, mixed)
+    ]
 
 
 def of_diffusers(model: str, dtype: torch.dtype, device: torch.device) -> Make:

@@ -59,6 +59,11 @@ def publish(name: str, tables: Iterable[Table], **facts: Any) -> Path:
     return path
 
 
+def say(text: str) -> None:
+    """Tell whoever waits how far it is."""
+    print(f"{datetime.now():%H:%M:%S}  {text}", file=sys.stderr, flush=True)
+
+
 def machine() -> dict[str, Any]:
     """Return what the figures depend on; nothing that tells whose machine it is."""
     return {

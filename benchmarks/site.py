@@ -3,13 +3,16 @@
 import os
 import resource
 import shlex
-import subprocess
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 EMPTY_ADDRESS = "benchmark/empty"  # of an empty view, where benchmarks/empty_site.py serves
 PATIENCE_SECONDS = 300  # for a worker to load its model
@@ -19,6 +22,7 @@ PATIENCE_SECONDS = 300  # for a worker to load its model
 def database() -> Iterator[None]:
     """Set Django up on an empty database that is gone afterwards; `fsync` is off in it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended."))  # and cleans up
     import tests.services
 
     try:
@@ -46,8 +50,11 @@ def serving(command: str = "", **environment: str) -> Iterator[Any]:
 
 
 @contextmanager
-def making(web: Any, **environment: str) -> Iterator[None]:
-    """Run a gpu worker for the web process, with the site's own command, once its model is loaded."""
+def making(web: Any, *apart: dict[str, str]) -> Iterator[list[psutil.Popen]]:
+    """Run gpu workers for the web process, with the site's own command, once all have loaded their model.
+
+    There is one for each environment given, or a single one as it is.
+    """
     from django.conf import settings
 
     from config.processes import programs
@@ -55,20 +62,42 @@ def making(web: Any, **environment: str) -> Iterator[None]:
     from tests.live import own_database_url
 
     command = next(program.command for program in programs("127.0.0.1") if program.name == "gpu")
-    folder = web.log.parent
-    environment = os.environ | {"DATABASE_URL": own_database_url(), "VAR_DIR": str(folder)} | environment
-    with (folder / "gpu.log").open("wb") as log:
-        process = subprocess.Popen(shlex.split(command), cwd=settings.BASE_DIR, env=environment, stdout=log, stderr=log)
+    folder, alive = web.log.parent, queue.gpu_workers_alive()
+    shared = os.environ | {"DATABASE_URL": own_database_url(), "VAR_DIR": str(folder)}
+    environments = apart or ({},)
+    logs = [folder / f"gpu-{k}.log" for k in range(len(environments))]
+    workers: list[psutil.Popen] = []
     try:
+        for path, environment in zip(logs, environments, strict=True):
+            with path.open("wb") as log:
+                workers.append(
+                    psutil.Popen(
+                        shlex.split(command), cwd=settings.BASE_DIR, env=shared | environment, stdout=log, stderr=log
+                    )
+                )
         end = time.monotonic() + PATIENCE_SECONDS
-        while not queue.gpu_workers_alive():
-            if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"The gpu worker does not start:\n{(folder / 'gpu.log').read_text()}")
+        while queue.gpu_workers_alive() < alive + len(workers):
+            if any(each.poll() is not None for each in workers) or time.monotonic() > end:
+                told = "\n".join(path.read_text() for path in logs)
+                raise SystemExit(f"A gpu worker does not start:\n{told}")
             time.sleep(0.2)
-        yield
+        yield workers
     finally:
-        process.terminate()
-        process.wait(60)
+        stop(workers)
+
+
+def stop(processes: Sequence[psutil.Popen], patience_seconds: float = 60) -> None:
+    """End processes and what they started, by force where asking does not help."""
+    everything = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            everything += process.children(recursive=True)
+            process.terminate()
+    psutil.wait_procs(processes, patience_seconds)
+    for process in [*processes, *everything]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait(10)
 
 
 def customer(name: str = "benchmark", credits: int = 1_000_000_000) -> tuple[Any, str]:
@@ -79,6 +108,16 @@ def customer(name: str = "benchmark", credits: int = 1_000_000_000) -> tuple[Any
     user = User.objects.create_user(f"{name}@example.org")
     ledger.grant(user.pk, credits, f"benchmark:{name}")
     return user, ApiKey.create(user, name)[1]
+
+
+def in_thread(function: Callable[[], int]) -> int:
+    """Call it with a database connection of this thread's own."""
+    from django.db import connection
+
+    try:
+        return function()
+    finally:
+        connection.close()
 
 
 def allow_many_files() -> None:

@@ -8,13 +8,12 @@ be answered. Nothing is computed: it is the waiting that is measured.
 import argparse
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 
 from benchmarks.report import Table, publish, quantile
-from benchmarks.site import customer, database, serving
+from benchmarks.site import customer, database, in_thread, serving
 
 AT_ONCE = 64  # callers that are submitting; the others wait already, or have yet to come
 PATIENCE_SECONDS = 600
@@ -52,16 +51,6 @@ async def wait_and_end(web: Any, key: str, callers: int, seen: dict[str, float])
         seen["answered_early"] = sum(each.done() for each in calls)
         await asyncio.to_thread(in_thread, end_all)
         return await asyncio.gather(*calls, return_exceptions=True)
-
-
-def in_thread(function: Callable[[], int]) -> int:
-    """Call it with a database connection of this thread's own."""
-    from django.db import connection
-
-    try:
-        return function()
-    finally:
-        connection.close()
 
 
 def queued() -> int:

@@ -1,0 +1,44 @@
+"""Benchmarks of the whole site find their way through it: with real processes on a tiny model, and no figures."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from benchmarks import tails
+from benchmarks.calls import Site, calls
+from benchmarks.site import making
+from tests.conftest import Person
+from tests.live import serving
+from tests.tiny_model import build_tiny_model
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a worker that is soon there."""
+    model = build_tiny_model(tmp_path / "model")
+    return {"MODEL": str(model), "SAFETY_CHECKER": "none", "OMP_NUM_THREADS": "1", "DEVICE": "cpu"}
+
+
+def test_a_short_job_runs_beside_the_long_ones(
+    transactional_db: None, tmp_path: Path, alice: Person, worker: dict[str, str]
+) -> None:
+    with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web, making(web, worker):
+        seen = asyncio.run(tails.play(Site(web.url, alice.key), 2, 50, 1, pixels=512, seed=1))
+
+    table = tails.table("A title", [seen, seen])
+
+    assert min(seen.alone, seen.behind, seen.long) > 0
+    assert seen.still_running <= 2
+    assert [row[0] for row in table.rows] == [1, 2, "median"]
+    assert table.rows[-1][3] == seen.ratio
+
+
+def test_calls_are_the_same_each_time_and_mixed_ones_differ() -> None:
+    uniform, mixed = calls(20, seed=3, mixed=False), calls(20, seed=3, mixed=True, sizes=(64, 128))
+
+    assert mixed == calls(20, seed=3, mixed=True, sizes=(64, 128))
+    assert {(call.strength, call.num_inference_steps, call.pixels) for call in uniform} == {(0.7, 30, 256)}
+    assert all(0.2 <= call.strength <= 1 and 10 <= call.num_inference_steps <= 50 for call in mixed)
+    assert {call.pixels for call in mixed} == {64, 128}
+    assert mixed[0].body()["init_image"].startswith("iVBOR")  # a PNG
