@@ -1,5 +1,7 @@
 """People and doors that every test may use."""
 
+import io
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from django.test import Client
 from accounts.models import ApiKey, User
 from billing import ledger, reconciliation
 from billing.models import Entry
+from config.logs import Line
 from generation import queue
+from tests.log_lines import assert_no_secrets
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,18 @@ def _own_folder(settings: Any, tmp_path: Path) -> None:
 def _empty_redis() -> Iterator[None]:
     yield
     queue.redis().flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_logs() -> Iterator[None]:
+    """Read every line that a test makes us log, as our handlers write it."""
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(Line())
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+    assert_no_secrets(lines.getvalue())
 
 
 @pytest.fixture(autouse=True)

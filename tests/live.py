@@ -20,6 +20,7 @@ from django.db import connection
 from django.test import override_settings
 
 from config.processes import programs
+from tests.log_lines import assert_no_secrets_in
 from tests.services import free_port
 
 
@@ -82,6 +83,7 @@ def serving(folder: Path, command: str = "", **environment: str) -> Iterator[Web
             process.wait(30)
         except psutil.TimeoutExpired:
             process.kill()
+    assert_no_secrets_in(folder)
 
 
 @contextmanager

@@ -268,7 +268,9 @@ def test_the_index_of_words_holds_just_what_the_search_asks_for(alice: Person) -
     cat = SearchQuery("cat", config="simple")
 
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE generation_generation; SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "ANALYZE generation_generation; SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = off"
+        )
     plan = Generation.objects.filter(deleted_at=None).alias(words=history.WORDS).filter(words=cat).explain()
 
     assert "history_words" in plan, plan

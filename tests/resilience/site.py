@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 from redis import Redis
 
+from tests.log_lines import assert_no_secrets_in
 from tests.services import free_port, start_valkey
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +87,7 @@ class Site:
         for process in [*self.processes.values(), self.nursery]:
             process.kill()
             process.wait()
+        assert_no_secrets_in(self.folder)
 
     # Processes
 
