@@ -50,7 +50,10 @@ class Call:
 def calls(
     count: int, seed: int, mixed: bool, sizes: Sequence[int] = (256,), steps: tuple[int, int] = (10, 50)
 ) -> list[Call]:
-    """Return calls that are alike but for prompt, picture and seed, or mixed: of any strength, steps and size."""
+    """Return calls that are alike but for prompt, picture and seed, or mixed: of any strength, steps and size.
+
+    With fewer than 5 `steps` diffusers would have none to do at strength 0.2, and fail.
+    """
     luck = random.Random(seed)
     return [
         Call(

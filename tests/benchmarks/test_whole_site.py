@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tails
+from benchmarks import memory, tails
 from benchmarks.calls import Site, calls
 from benchmarks.site import making
+from generation.models import Generation
 from tests.conftest import Person
 from tests.live import serving
 from tests.tiny_model import build_tiny_model
@@ -32,6 +33,27 @@ def test_a_short_job_runs_beside_the_long_ones(
     assert seen.still_running <= 2
     assert [row[0] for row in table.rows] == [1, 2, "median"]
     assert table.rows[-1][3] == seen.ratio
+
+
+def test_the_worker_and_plain_diffusers_are_watched_over_the_same_images(
+    transactional_db: None, tmp_path: Path, alice: Person, worker: dict[str, str]
+) -> None:
+    bodies = [call.body() for call in calls(7, seed=1, mixed=True, sizes=(64,), steps=(5, 5))]
+    with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web, making(web, worker) as workers:
+        with memory.raw(**worker) as plain:
+            seen = memory.measure(Site(web.url, alice.key), workers[0], plain, bodies, callers=2)
+
+    used, growth = memory.tables("A title", seen)
+
+    assert Generation.objects.filter(status="success").count() == 7
+    assert [row[0] for row in used.rows] == [1, 2, 4, 5, 7]
+    assert all(0 < row[4] <= row[1] and 0 < row[5] <= row[2] for row in used.rows)
+    assert [row[0] for row in growth.rows] == ["gpu worker", "diffusers"]
+    assert not plain.process.is_running()
+
+
+def test_memory_is_looked_at_after_the_warm_up_and_then_at_equal_distances() -> None:
+    assert memory.marks(1000) == [20, 200, 400, 600, 800, 1000]
 
 
 def test_calls_are_the_same_each_time_and_mixed_ones_differ() -> None:
