@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from config import logs
 from generation import images, services, storage
-from generation.engine import BatchingEngine, Engine, ImageRequest, ImageResult
+from generation.engine import BatchingEngine, ImageRequest, ImageResult, LoadedModel, UnsupportedRequest
 from generation.heart import Heart
 from generation.models import Generation, Status
 from generation.progress import Show
@@ -86,13 +86,13 @@ class Lease:
         self.check()
 
 
-def make(generation: Generation, engine: Engine | BatchingEngine, stopping: threading.Event) -> None:
+def make(generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event) -> None:
     """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
     with logs.about(generation=generation.pk):
         work_on(generation, engine, stopping)
 
 
-def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: threading.Event) -> None:
+def work_on(generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event) -> None:
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:
@@ -118,7 +118,7 @@ def work_on(generation: Generation, engine: Engine | BatchingEngine, stopping: t
         logger.info("%s was canceled or taken back; its work is dropped.", generation)
     except Stopping:
         services.hand_back(generation)
-    except images.UnusableImage as refusal:
+    except (images.UnusableImage, UnsupportedRequest) as refusal:
         services.fail(generation, str(refusal), engine.model_name)
     except StorageFailed:
         logger.exception("The storage failed %s.", generation)
@@ -161,7 +161,7 @@ def read_request(generation: Generation) -> ImageRequest:
     )
 
 
-def store(generation: Generation, result: ImageResult, engine: Engine | BatchingEngine) -> None:
+def store(generation: Generation, result: ImageResult, engine: LoadedModel | BatchingEngine) -> None:
     """Encode and keep the images, each with the parameters that make it again.
 
     Raises:

@@ -24,7 +24,7 @@ from rq.worker import SimpleWorker, WorkerStatus
 
 from config.nudges import attempt
 from generation import making, queue, services
-from generation.engine import BatchingEngine, Engine, EngineSettings
+from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
 from generation.heart import Heart
 
 RQ_HEARTBEAT_SECONDS = 15
@@ -34,7 +34,7 @@ STEP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # seconds
 
 stopping = threading.Event()
 step_seconds = Histogram("step_seconds", "Of each step of the loop.", buckets=STEP_BUCKETS, registry=None)
-engine: BatchingEngine | None = None
+engine: BatchingEngine | PipelineEngine | None = None
 making_now: dict[str, int] = {}  # job id → generation
 stopped_jobs: set[str] = set()  # of those, the ones that somebody stopped by RQ's own command
 
@@ -64,8 +64,8 @@ def make_next() -> None:
         raise Stopped
 
 
-def load_engine() -> Engine:
-    return Engine.load(
+def load_engine() -> Engine | PipelineEngine:
+    return load_model(
         EngineSettings(
             model=settings.MODEL,
             revision=settings.MODEL_REVISION,
@@ -79,7 +79,14 @@ def load_engine() -> Engine:
     )
 
 
-def facts(loaded: Engine) -> dict[str, Any]:
+def shared(loaded: Engine | PipelineEngine) -> tuple[BatchingEngine | PipelineEngine, int]:
+    """Return what the hands of a worker share, and how many hands there may be."""
+    if isinstance(loaded, PipelineEngine):
+        return loaded, 1
+    return BatchingEngine(loaded, settings.BATCH_IMAGES, on_call=step_seconds.observe), settings.BATCH_IMAGES
+
+
+def facts(loaded: Engine | PipelineEngine) -> dict[str, Any]:
     """Return what is loaded and where, how much of the accelerator's memory is in use, and how long steps took."""
     used = loaded.accelerator_bytes()
     told = {"model": loaded.model_name, "device": str(loaded.device)} | ({} if used is None else {"gpu_bytes": used})
@@ -91,7 +98,7 @@ def facts(loaded: Engine) -> dict[str, Any]:
 
 
 class GpuWorker(SimpleWorker):
-    """Loads the weights and warms up before its first job, and works on BATCH_IMAGES jobs at once.
+    """Loads the weights and warms up before its first job, and works on BATCH_IMAGES jobs at once, or on one.
 
     Each job is an execution of its own to RQ, with its state, heartbeat and failure. A job is only taken from the queue
     when there is a hand free for it, so that what waits can go to another worker, or to the account whose turn it is.
@@ -104,13 +111,13 @@ class GpuWorker(SimpleWorker):
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine
         begun = time.monotonic()
-        loaded = load_engine()
-        loaded.warm_up()
-        engine = BatchingEngine(loaded, settings.BATCH_IMAGES, on_call=step_seconds.observe)
+        self.loaded = load_engine()
+        self.loaded.warm_up()
+        engine, hands = shared(self.loaded)
         queue.note_loading(time.monotonic() - begun)
-        self.log.info("Worker %s: %s", self.name, loaded.description())
-        self.free_hands = threading.Semaphore(settings.BATCH_IMAGES)
-        self.hands = ThreadPoolExecutor(settings.BATCH_IMAGES, thread_name_prefix="hand")
+        self.log.info("Worker %s: %s", self.name, self.loaded.description())
+        self.free_hands = threading.Semaphore(hands)
+        self.hands = ThreadPoolExecutor(hands, thread_name_prefix="hand")
         self.is_waiting = False
         self.stopping_one = threading.Lock()
         self.beat()
@@ -121,8 +128,7 @@ class GpuWorker(SimpleWorker):
             queue.end_beating(self.name)
 
     def beat(self) -> None:
-        told = facts(engine.engine) if engine else {}
-        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | told)
+        queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | facts(self.loaded))
 
     def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         """Wait for a free hand, and then for a job; the hand is taken if there is one."""

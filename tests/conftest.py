@@ -150,6 +150,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return Engine.load(EngineSettings(model=str(folder), device="cpu", dtype="float32", threads=1))
 
 
+@pytest.fixture(scope="session")
+def whole_engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The real engine for models that their own pipeline runs, on a tiny random SD3."""
+    from generation.engine import EngineSettings, load_model
+    from tests.tiny_model import build_tiny_sd3
+
+    folder = build_tiny_sd3(tmp_path_factory.mktemp("tiny_sd3"))
+    return load_model(EngineSettings(model=str(folder), device="cpu", dtype="float32", safety="none", threads=1))
+
+
 @pytest.fixture
 def work(engine: Any) -> Callable[[], None]:
     """Return a function that does what the workers would do with everything that is queued."""

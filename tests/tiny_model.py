@@ -8,17 +8,31 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 Kind = Literal["sd", "xl", "inpainting"]
 
 _WIDTH = 32  # of the text encoders
+_LETTERS = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -4.0) for letter in string.printable)]  # of T5
 
 
 def build_tiny_model(
@@ -43,6 +57,65 @@ def build_tiny_model(
             pipeline = pipeline_class(
                 **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
             )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_sd3(folder: Path) -> Path:
+    """Write a Stable Diffusion 3 checkpoint to folder, the same weights every time, and return folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        tokenizer = _tokenizer()
+        transformer = SD3Transformer2DModel(
+            sample_size=8,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            joint_attention_dim=2 * _WIDTH,
+            caption_projection_dim=32,
+            pooled_projection_dim=2 * _WIDTH,
+            pos_embed_max_size=32,
+        )
+        pipeline = StableDiffusion3Pipeline(
+            transformer=transformer.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+            vae=_vae(latent_channels=16),
+            text_encoder=_text_encoder(CLIPTextModelWithProjection, tokenizer),
+            tokenizer=tokenizer,
+            text_encoder_2=_text_encoder(CLIPTextModelWithProjection, tokenizer),
+            tokenizer_2=tokenizer,
+            text_encoder_3=_t5(2 * _WIDTH),
+            tokenizer_3=T5Tokenizer(vocab=_LETTERS, extra_ids=0),
+        )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_flux(folder: Path) -> Path:
+    """Write a Flux checkpoint to folder, the same weights every time, and return folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        tokenizer = _tokenizer()
+        transformer = FluxTransformer2DModel(
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=_WIDTH,
+            pooled_projection_dim=_WIDTH,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 4, 8),
+        )
+        pipeline = FluxPipeline(
+            transformer=transformer.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            vae=_vae(latent_channels=16),
+            text_encoder=_text_encoder(CLIPTextModel, tokenizer),
+            tokenizer=tokenizer,
+            text_encoder_2=_t5(_WIDTH),
+            tokenizer_2=T5Tokenizer(vocab=_LETTERS, extra_ids=0),
+        )
     pipeline.save_pretrained(folder)
     return folder
 
@@ -74,6 +147,13 @@ def _text_encoder(
     return kind(config).eval()
 
 
+def _t5(width: int) -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=len(_LETTERS), d_model=width, d_kv=8, d_ff=width, num_layers=1, num_heads=4, initializer_factor=2.0
+    )
+    return T5EncoderModel(config).eval()
+
+
 def _unet(kind: Kind, time_cond_proj_dim: int | None) -> UNet2DConditionModel:
     pooled = {
         "addition_embed_type": "text_time",
@@ -96,14 +176,16 @@ def _unet(kind: Kind, time_cond_proj_dim: int | None) -> UNet2DConditionModel:
     return unet.eval()
 
 
-def _vae() -> AutoencoderKL:
+def _vae(latent_channels: int = 4) -> AutoencoderKL:
     vae = AutoencoderKL(
+        latent_channels=latent_channels,
         block_out_channels=(8, 8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=4,
         sample_size=64,
         scaling_factor=0.5,
+        shift_factor=0.06 if latent_channels == 16 else None,
     )
     return vae.eval()
 

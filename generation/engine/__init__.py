@@ -1,6 +1,7 @@
 """Stable Diffusion without Django: the only package that imports torch, diffusers and transformers."""
 
 from generation.engine.batching import BatchingEngine
+from generation.engine.choosing import load_model
 from generation.engine.errors import (
     BrokenLatents,
     Canceled,
@@ -8,10 +9,13 @@ from generation.engine.errors import (
     OutOfMemory,
     UnknownScheduler,
     UnsupportedModel,
+    UnsupportedRequest,
 )
+from generation.engine.loaded import LoadedModel
 from generation.engine.loading import EngineSettings
 from generation.engine.pipeline import Engine
 from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
+from generation.engine.whole import PipelineEngine
 
 __all__ = [
     "BatchingEngine",
@@ -22,9 +26,13 @@ __all__ = [
     "EngineSettings",
     "ImageRequest",
     "ImageResult",
+    "LoadedModel",
     "OnDraft",
     "OnStep",
     "OutOfMemory",
+    "PipelineEngine",
     "UnknownScheduler",
     "UnsupportedModel",
+    "UnsupportedRequest",
+    "load_model",
 ]

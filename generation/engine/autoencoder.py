@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from generation.engine.inpainting import padded
 from generation.engine.loading import Checkpoint
 
 DRAFT_LATENTS = 32 * 32  # decoded for a draft at most: a quarter of a 512 x 512 image's, where a latent is 8 pixels
@@ -33,9 +34,7 @@ class Autoencoder:
 
     def pad(self, array: np.ndarray) -> np.ndarray:
         """Repeat the last row and column of an array (H, W, ...) until the VAE can take it."""
-        h, w = self.latent_size(array.shape[1], array.shape[0])
-        missing = [(0, h * self.scale_factor - array.shape[0]), (0, w * self.scale_factor - array.shape[1])]
-        return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), mode="edge")
+        return padded(array, self.scale_factor)
 
     def to_pixels(self, image: Image.Image) -> torch.Tensor:
         """Return an RGB image as (1, 3, H, W) in [-1, 1], padded to what the VAE can take."""

@@ -58,6 +58,11 @@ def parse(prompt: str) -> list[list[Span]]:
     return _sections(pieces)
 
 
+def plain(prompt: str) -> str:
+    """Return a prompt without the syntax, for a model that knows no weights."""
+    return " ".join("".join(span.text for span in section).strip() for section in parse(prompt))
+
+
 def escape(text: str) -> str:
     """Return text whose brackets and backslashes `parse` reads as themselves."""
     return re.sub(r"[()\[\]\\]", r"\\\g<0>", text)

@@ -10,7 +10,11 @@ class Canceled(EngineError):
 
 
 class UnsupportedModel(EngineError):
-    """The checkpoint is not a Stable Diffusion 1.x, 2.x or XL model."""
+    """The checkpoint is none that this engine can run."""
+
+
+class UnsupportedRequest(EngineError):
+    """The model can't do what is asked of it; the message is for those who asked."""
 
 
 class UnknownScheduler(EngineError):

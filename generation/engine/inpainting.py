@@ -37,6 +37,12 @@ def repainted(mask: Image.Image, width: int, height: int) -> np.ndarray:
     return np.asarray(cover(mask.convert("L"), width, height)) >= 128
 
 
+def padded(array: np.ndarray, multiple: int) -> np.ndarray:
+    """Repeat the last row and column of an array (H, W, ...) until both sides are multiples."""
+    missing = [(0, -side % multiple) for side in array.shape[:2]]
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), mode="edge")
+
+
 def to_latent_mask(white: np.ndarray, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """Return the mask at the size (h, w) of the latents, (1, 1, h, w), 1 is repainted."""
     mask = torch.from_numpy(white.astype(np.float32))[None, None]

@@ -50,6 +50,11 @@ class EngineSettings:
     threads: int | None = None  # CPU threads of torch; None: its default
 
 
+def served_name(settings: EngineSettings) -> str:
+    """Return what the model is called: its hub id, or the name of its folder or file."""
+    return Path(settings.model).name if Path(settings.model).exists() else settings.model
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A Stable Diffusion model in memory: its networks, and what their configs say."""
@@ -98,7 +103,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     if "text_encoder_2" in parts and parts["vae"].config.get("force_upcast") and dtype == torch.float16:
         parts["vae"].to(torch.float32)  # the XL autoencoder overflows in half precision
     return Checkpoint(
-        name=Path(settings.model).name if Path(settings.model).exists() else settings.model,
+        name=served_name(settings),
         revision=commit or settings.revision or "local",
         unet=parts["unet"],
         vae=parts["vae"],

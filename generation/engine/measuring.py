@@ -3,9 +3,11 @@
 import statistics
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 from generation.engine.pipeline import Engine
 from generation.engine.request import ImageRequest
+from generation.engine.whole import PipelineEngine
 
 STEPS = 3  # timed, after one that is not
 
@@ -21,3 +23,15 @@ def step_seconds(engine: Engine, images: int, pixels: int) -> float:
         engine.synchronize()
         times.append(time.perf_counter() - begun)
     return statistics.median(times[1:])
+
+
+def whole_step_seconds(engine: PipelineEngine, pixels: int) -> float:
+    """Return the seconds that a step of one image of pixels x pixels takes, with guidance; the median of three."""
+    instants: list[float] = []
+
+    def note(step: int, steps: int) -> None:
+        engine.synchronize()
+        instants.append(time.perf_counter())
+
+    engine.generate(ImageRequest(prompt="a cat", width=pixels, height=pixels, num_inference_steps=STEPS + 1), note)
+    return statistics.median(end - begun for begun, end in pairwise(instants[1:]))

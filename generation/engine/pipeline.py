@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
 import torch
 from PIL import Image
@@ -13,8 +13,8 @@ from PIL import Image
 from generation.engine import memory
 from generation.engine.autoencoder import Autoencoder
 from generation.engine.denoising import Denoiser, Sample
-from generation.engine.errors import BrokenLatents, OutOfMemory
-from generation.engine.inpainting import composite, cover, repainted
+from generation.engine.errors import BrokenLatents
+from generation.engine.loaded import LoadedModel
 from generation.engine.loading import Checkpoint, EngineSettings, load_checkpoint
 from generation.engine.preparation import Preparation
 from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
@@ -22,11 +22,9 @@ from generation.engine.safety import SafetyChecker, build_checker
 from generation.engine.schedulers import Schedulers, find
 
 logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-class Engine:
+class Engine(LoadedModel):
     """One checkpoint in memory, ready for text2img, img2img and inpaint; used by one thread at a time.
 
     `generate` does a whole request. Its parts, `prepare`, `predict` and `advance`, and `finish`, are open to a caller
@@ -38,7 +36,6 @@ class Engine:
         self.revision = checkpoint.revision
         self.vae_name = type(checkpoint.vae).__name__
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
-        self.saves_memory = False
         self._checkpoint = checkpoint
         self._safety_checker = safety_checker
         self._schedulers = Schedulers(checkpoint.scheduler, scheduler)
@@ -88,28 +85,8 @@ class Engine:
 
     def facts(self) -> dict[str, str]:
         """Return what was chosen for the device, for people."""
-        facts = {
-            "device": str(self.device),
-            "precision": str(self.dtype).removeprefix("torch."),
-            "attention": type(next(iter(self._checkpoint.unet.attn_processors.values()), None)).__name__,
-            "threads": str(torch.get_num_threads()),
-            "safety checker": type(self._safety_checker).__name__ if self._safety_checker else "none",
-        }
-        used = self.accelerator_bytes()
-        return facts if used is None else facts | {"memory of the device": f"{used / 2**20:,.0f} MiB"}
-
-    def synchronize(self) -> None:
-        """Wait until the device has done what it was given."""
-        memory.synchronize(self.device)
-
-    def accelerator_bytes(self) -> int | None:
-        """Return how much of the accelerator's own memory is in use; None where there is none."""
-        return memory.used_bytes(self._checkpoint.device)
-
-    def warm_up(self) -> None:
-        """Make an image of each common size in two steps: what is only done once shall keep no caller waiting."""
-        for pixels in sorted({self.native_pixels, ImageRequest.width}):
-            self.generate(ImageRequest(prompt="", width=pixels, height=pixels, num_inference_steps=2))
+        attention = type(next(iter(self._checkpoint.unet.attn_processors.values()), None)).__name__
+        return {"attention": attention} | super().facts()
 
     def save_memory(self) -> None:
         """Slice attention and tile the VAE from now on."""
@@ -127,30 +104,6 @@ class Engine:
             Whatever on_step and on_draft raise.
         """
         return self.frugally(self._generate, request, on_step, on_draft)
-
-    def frugally(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what a call returns; where memory runs out, call once more with slicing and tiling.
-
-        Raises:
-            OutOfMemory: that was not enough.
-        """
-        try:
-            return call(*args, **kwargs)
-        except RuntimeError as error:
-            if not memory.is_out_of_memory(error):
-                raise
-            reason = str(error)
-        # The traceback, and with it the tensors of the failed attempt, is gone only now.
-        self.release_cache()
-        if self.saves_memory:
-            raise OutOfMemory(reason)
-        logger.warning("Out of memory, trying again with attention slicing and VAE tiling.")
-        self.save_memory()
-        return self.frugally(call, *args, **kwargs)
-
-    def release_cache(self) -> None:
-        """Give memory that is held but not used back to the device."""
-        memory.release_cache(self._checkpoint.device)
 
     def _generate(self, request: ImageRequest, on_step: OnStep | None, on_draft: OnDraft | None) -> ImageResult:
         begun = time.perf_counter()
@@ -212,21 +165,4 @@ class Engine:
         if not all(each.isfinite().all() for each in latents):
             raise BrokenLatents("The model returned NaN or infinity; float32 may help.")
         decoded = iter(self._autoencoder.decode_all(latents))
-        results = []
-        for request, samples in done:
-            images = [self._composed(request, next(decoded)) for _ in samples]
-            nsfw = [False] * len(images)
-            if self._safety_checker is not None and request.safety_checker:
-                nsfw = self._safety_checker.is_nsfw(images)
-            blank = Image.new("RGB", (request.width, request.height))
-            shown = [blank.copy() if unsafe else image for image, unsafe in zip(images, nsfw, strict=True)]
-            results.append(ImageResult(shown, nsfw, request.seeds, 0.0))
-        return results
-
-    def _composed(self, request: ImageRequest, image: Image.Image) -> Image.Image:
-        """Return a decoded image, cropped to size and with what a mask keeps."""
-        image = image.crop((0, 0, request.width, request.height))
-        if request.mode != "inpaint" or request.init_image is None or request.mask_image is None:
-            return image
-        original = cover(request.init_image, request.width, request.height)
-        return composite(image, original, repainted(request.mask_image, request.width, request.height))
+        return [self._shown(request, [next(decoded) for _ in samples]) for request, samples in done]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from generation.engine import Engine, EngineSettings
-from tests.tiny_model import build_tiny_model
+from generation.engine import Engine, EngineSettings, PipelineEngine, load_model
+from tests.tiny_model import build_tiny_flux, build_tiny_model, build_tiny_sd3
 
 torch.set_num_threads(1)  # the networks are too small for more to pay
 
@@ -34,6 +34,16 @@ def tiny_inpainting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_sd3(tmp_path_factory.mktemp("tiny_sd3"))
+
+
+@pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_flux(tmp_path_factory.mktemp("tiny_flux"))
+
+
+@pytest.fixture(scope="session")
 def engine(tiny: Path) -> Engine:
     return Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
 
@@ -46,6 +56,16 @@ def engine_xl(tiny_xl: Path) -> Engine:
 @pytest.fixture(scope="session")
 def engine_inpainting(tiny_inpainting: Path) -> Engine:
     return Engine.load(EngineSettings(model=str(tiny_inpainting), safety="none", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def engine_sd3(tiny_sd3: Path) -> PipelineEngine:
+    return load_model(EngineSettings(model=str(tiny_sd3), safety="none", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def engine_flux(tiny_flux: Path) -> PipelineEngine:
+    return load_model(EngineSettings(model=str(tiny_flux), safety="none", dtype="float32"))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.engine.emphasis import MAX_WEIGHT, escape, parse
+from generation.engine.emphasis import MAX_WEIGHT, escape, parse, plain
 
 PLAIN = st.text(st.characters(exclude_characters="()[]\\"), min_size=1).filter(lambda text: "BREAK" not in text)
 
@@ -79,3 +79,8 @@ def test_it_parses_anything(text):
     for section in parse(text):
         assert section
         assert all(span.text and 0 <= span.weight <= MAX_WEIGHT for span in section)
+
+
+def test_a_prompt_without_its_syntax_keeps_every_word():
+    assert plain(r"a ((red)) [cat] (on:1.3) a \(mat\) BREAK at night") == "a red cat on a (mat) at night"
+    assert plain("") == ""

@@ -253,6 +253,42 @@ def test_an_input_that_cannot_be_read_is_tried_again_and_then_given_up(
     assert alice.balance == 1000
 
 
+def test_a_model_that_its_own_pipeline_runs_makes_generations_too(
+    submit: Submit, whole_engine: Any, alice: Person
+) -> None:
+    source = Inputs(init_image_name=storage.save_input(picture()))
+    ended = make(submit(source, mode="img2img", strength=0.9, samples=2), whole_engine)
+
+    assert (ended.status, ended.model, ended.step) == (Status.SUCCESS, whole_engine.model_name, 1)
+    assert images.read_parameters(png(ended, 1))
+    assert len(stored(ended)) == 2
+
+
+def test_what_the_model_cannot_do_fails_with_a_reason_and_costs_nothing(
+    submit: Submit, whole_engine: Any, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(whole_engine._pipelines, "img2img")
+    source = Inputs(init_image_name=storage.save_input(picture()))
+
+    ended = make(submit(source, mode="img2img"), whole_engine)
+
+    message = "This model knows no img2img, only text2img and inpaint."
+    assert (ended.status, ended.message, ended.model) == (Status.FAILED, message, whole_engine.model_name)
+    assert alice.balance == 1000
+
+
+def test_a_worker_has_one_hand_for_a_model_that_makes_one_image_at_a_time(
+    engine: Any, whole_engine: Any, settings: Any
+) -> None:
+    settings.BATCH_IMAGES = 3
+
+    shared, hands = worker.shared(engine)
+    shared.close()
+
+    assert (shared.engine, hands) == (engine, 3)
+    assert worker.shared(whole_engine) == (whole_engine, 1)
+
+
 def test_a_worker_tells_what_it_has_loaded_and_where(engine: Any) -> None:
     queue.beat("one", worker.facts(engine))
 

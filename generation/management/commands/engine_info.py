@@ -13,7 +13,8 @@ class Command(BaseCommand):
         parser.add_argument("--pixels", type=int, help="width and height to measure; the model's own unless told")
 
     def handle(self, *args: Any, pixels: int | None, **options: Any) -> None:
-        from generation.engine.measuring import step_seconds  # torch: seconds to import, and only for this command
+        from generation.engine import PipelineEngine  # torch: seconds to import, and only for this command
+        from generation.engine.measuring import step_seconds, whole_step_seconds
         from generation.worker import load_engine
 
         engine = load_engine()
@@ -22,10 +23,13 @@ class Command(BaseCommand):
         for name, value in engine.facts().items():
             self.stdout.write(f"{name:>24}  {value}")
         self.stdout.write(f"\nA step of images of {pixels} x {pixels}, with guidance:")
+        if isinstance(engine, PipelineEngine):
+            self.tell(1, whole_step_seconds(engine, pixels))
+            return
         images = 1
         while images <= settings.BATCH_IMAGES:
-            seconds = step_seconds(engine, images, pixels)
-            self.stdout.write(
-                f"{images:>4} at once  {1000 * seconds:8.1f} ms  {1000 * seconds / images:8.1f} ms an image"
-            )
+            self.tell(images, step_seconds(engine, images, pixels))
             images *= 4
+
+    def tell(self, images: int, seconds: float) -> None:
+        self.stdout.write(f"{images:>4} at once  {1000 * seconds:8.1f} ms  {1000 * seconds / images:8.1f} ms an image")
