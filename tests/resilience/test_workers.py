@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from redis import Redis
@@ -11,6 +12,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from tests.resilience.site import Site, eventually
+from tests.tiny_model import build_tiny_sd3
 
 
 def body(key: str, steps: int, pixels: int = 64) -> dict[str, Any]:
@@ -51,6 +53,24 @@ def test_a_worker_makes_several_at_once_and_each_is_an_execution_to_rq(site: Sit
     eventually(lambda: (worker.refresh(), worker.get_state() == "idle")[1])
     assert worker.get_current_executions(refresh=True) == []
     assert {Job.fetch(f"generate-{pk}-0", redis, JSONSerializer).get_status() for pk in ids} == {"finished"}
+
+
+def test_a_model_that_makes_one_image_at_a_time_takes_one_generation_at_a_time(site: Site, tmp_path: Path) -> None:
+    key = site.create_customer("sd3@example.org")
+    ids = [site.post("text2img", lasting(key))["id"] for _ in range(3)]
+    claims = []
+
+    worker = site.start("gpu", MODEL=str(build_tiny_sd3(tmp_path)))
+    try:
+        eventually(lambda: claims.append(len(site.claims())) or site.is_idle())
+        worker.terminate()
+        code = worker.wait(60)
+    finally:
+        worker.kill()
+
+    assert code == 0
+    assert max(claims) <= 1
+    assert [site.status(pk) for pk in ids] == ["success"] * 3
 
 
 def test_a_job_that_is_stopped_in_rq_cancels_what_it_makes_and_nothing_else(site: Site) -> None:
