@@ -68,9 +68,9 @@ def machine() -> dict[str, Any]:
     """Return what the figures depend on; nothing that tells whose machine it is."""
     return {
         "cpu": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "gpu": accelerator(),
+        "gpu": " + ".join(accelerators()) or None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: installed(name) for name in PACKAGES},
@@ -95,14 +95,19 @@ def processor() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def accelerator() -> str | None:
-    """Return the name of the first GPU, asked of its driver: PyTorch takes seconds to import."""
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def accelerators() -> list[str]:
+    """Return the names of the GPUs, asked of their driver: PyTorch takes seconds to import."""
     try:
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         names = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split("\n")
     except (OSError, subprocess.SubprocessError):
-        return None
-    return names[0].strip() or None
+        return []
+    return [name.strip() for name in names if name.strip()]
 
 
 def installed(name: str) -> str | None:

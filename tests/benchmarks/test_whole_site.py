@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import memory, tails
+from benchmarks import memory, tails, workers
 from benchmarks.calls import Site, calls
 from benchmarks.site import making
+from generation import queue
 from generation.models import Generation
 from tests.conftest import Person
 from tests.live import serving
@@ -54,6 +55,37 @@ def test_the_worker_and_plain_diffusers_are_watched_over_the_same_images(
 
 def test_memory_is_looked_at_after_the_warm_up_and_then_at_equal_distances() -> None:
     assert memory.marks(1000) == [20, 200, 400, 600, 800, 1000]
+
+
+def test_several_workers_share_one_queue_and_are_gone_afterwards(
+    transactional_db: None, tmp_path: Path, alice: Person, worker: dict[str, str]
+) -> None:
+    bodies = [call.body() for call in calls(4, seed=1, mixed=True, sizes=(64,), steps=(5, 5))]
+    with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web:
+        with making(web, worker, worker) as both:
+            alive = queue.gpu_workers_alive()
+            rate, took = asyncio.run(workers.turn(Site(web.url, alice.key), bodies, callers=4))
+
+    table = workers.table("A title", {1: [1.0, 4.0], 2: [2.0, 4.0]}, {1: took, 2: took})
+
+    assert alive == 2
+    assert (rate > 0, len(took)) == (True, 4)
+    assert queue.gpu_workers_alive() == 0
+    assert not any(each.is_running() for each in both)
+    assert [row[:3] for row in table.rows] == [(1, 2.5, 1.0), (2, 3.0, 1.5)]
+
+
+def test_workers_without_gpus_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "accelerators", list)
+    monkeypatch.setattr(workers, "cores", lambda: 8)
+
+    assert workers.apart(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+
+
+def test_workers_have_a_gpu_each_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "accelerators", lambda: ["one", "another"])
+
+    assert [each["DEVICE"] for each in workers.apart(3)] == ["cuda:0", "cuda:1", "cuda:0"]
 
 
 def test_calls_are_the_same_each_time_and_mixed_ones_differ() -> None:
