@@ -1,22 +1,30 @@
 """The one place that says how much an account may do; the only module that writes Usage and KeySpending.
 
-A counter is taken by one conditional UPDATE inside the caller's transaction, so racing requests never pass a limit,
+Counters are taken by one conditional upsert inside the caller's transaction, so racing requests never pass a limit,
 and a request that is refused for another reason gives back what it took. Everything is counted, limited or not: what
 was used is shown, and a limit that comes later counts from the beginning of its period.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import ApiKey, KeySpending, QuotaOverride, Usage, User
 
-Counter = TypeVar("Counter", Usage, KeySpending)
+OWNERS = {Usage: "user_id", KeySpending: "api_key_id"}
+# A counter without a limit is compared with nothing, and so always grows.
+TAKE = """
+    INSERT INTO {table} ({owner}, period, count) VALUES {rows}
+    ON CONFLICT ({owner}, period) DO UPDATE SET count = {table}.count + excluded.count
+    WHERE COALESCE({table}.count + excluded.count <= CAST(CASE {table}.period {limits} END AS bigint), true)
+    RETURNING period
+"""
 AT_ONCE_RETRY_SECONDS = 5  # nobody knows when a generation will end, so callers are told to ask again soon
 
 
@@ -98,29 +106,37 @@ def refuse_suspended(user: User) -> None:
         raise AccountSuspended(user.suspension_reason)
 
 
-def admit(user: User, api_key: ApiKey | None, images: int, credits: int, live: Callable[[], int]) -> date:
+def admit(
+    user: User, api_key: ApiKey | None, images: int, credits: int, live: Callable[[], int], allowed: Limits
+) -> date:
     """Count one request, its images, and through which key the credits may go, in the caller's transaction.
 
-    `live` returns how many generations of the account are queued or running, this one included, and is asked only where
-    that is limited; the caller holds a lock that keeps it from growing meanwhile. Returns the account's day, which
-    `give_back` wants to know.
+    `allowed` comes from `limits`. `live` returns how many generations of the account are queued or running, this one
+    included, and is asked only where that is limited; the caller holds a lock that keeps it from growing meanwhile.
+    Returns the account's day, which `give_back` wants to know.
 
     Raises:
         RateLimited, QuotaExceeded, SpendingCapReached: the caller's transaction must be rolled back.
     """
-    now, allowed = timezone.now(), limits(user)
+    now = timezone.now()
     today = local_day(user, now)
-    if not take(Usage, 1, allowed.requests_per_minute, user=user, period=minute(now)):
+    counted = {
+        minute(now): (1, allowed.requests_per_minute),
+        day(today): (images, allowed.images_per_day),
+        month(today): (images, allowed.images_per_month),
+    }
+    taken = take(Usage, user.pk, counted)
+    if minute(now) not in taken:
         seconds = 60 - now.second
         raise RateLimited(f"Try again in {seconds} seconds.", seconds)
     if allowed.generations_at_once is not None and live() > allowed.generations_at_once:
         words = f"Generations at once: {allowed.generations_at_once} is your limit; try again when one has ended."
         raise RateLimited(words, AT_ONCE_RETRY_SECONDS)
-    if not take(Usage, images, allowed.images_per_day, user=user, period=day(today)):
+    if day(today) not in taken:
         raise QuotaExceeded("daily")
-    if not take(Usage, images, allowed.images_per_month, user=user, period=month(today)):
+    if month(today) not in taken:
         raise QuotaExceeded("monthly")
-    if api_key and not take(KeySpending, credits, api_key.spending_cap_credits, api_key=api_key, period=month(today)):
+    if api_key and not take(KeySpending, api_key.pk, {month(today): (credits, api_key.spending_cap_credits)}):
         raise SpendingCapReached(spending(api_key))
     return today
 
@@ -187,14 +203,26 @@ def forget() -> None:
     Usage.objects.filter(period__contains="T", period__lt=hour_ago).delete()
 
 
-def take(model: type[Counter], amount: int, limit: int | None, **row: Any) -> bool:
-    """Add `amount` to the counter if it stays within `limit`, if there is one; tell whether it did."""
-    counter = model.objects.filter(**row)
-    within = counter if limit is None else counter.filter(count__lte=limit - amount)
-    if within.update(count=F("count") + amount):
-        return True
-    model.objects.bulk_create([model(**row)], ignore_conflicts=True)  # it may be the first of its period
-    return bool(within.update(count=F("count") + amount))
+def take(
+    model: type[Usage] | type[KeySpending], owner_id: int, counted: Mapping[str, tuple[int, int | None]]
+) -> set[str]:
+    """Add to the owner's counters of some periods, each by its amount if that stays within its limit; tell which did.
+
+    One statement, whether a counter is the first of its period or not.
+    """
+    within = {
+        period: (amount, limit) for period, (amount, limit) in counted.items() if limit is None or amount <= limit
+    }
+    if not within:
+        return set()
+    table = model._meta.db_table
+    rows = ", ".join(["(%s, %s, %s)"] * len(within))
+    limits = " ".join(["WHEN %s THEN %s"] * len(within))
+    arguments: list[Any] = [value for period, (amount, _) in within.items() for value in (owner_id, period, amount)]
+    arguments += [value for period, (_, limit) in within.items() for value in (period, limit)]
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE.format(table=table, owner=OWNERS[model], rows=rows, limits=limits), arguments)
+        return {period for (period,) in cursor.fetchall()}
 
 
 def local_day(user: User, at: datetime) -> date:

@@ -141,13 +141,16 @@ def settle(cause: str, captured_credits: int) -> None:
     Raises:
         ValueError: it was settled before, or more would be captured than was held; nothing was written.
     """
-    held = Entry.objects.get(cause=cause, kind=Entry.Kind.HOLD)
-    wallet = locked(held.wallet_id)
-    if known(cause, Entry.Kind.CAPTURE, Entry.Kind.RELEASE):
+    wallets = Wallet.objects.select_for_update(of=("self",), no_key=True)
+    wallet = wallets.get(entries__cause=cause, entries__kind=Entry.Kind.HOLD)
+    settled = (Entry.Kind.HOLD, Entry.Kind.CAPTURE, Entry.Kind.RELEASE)
+    held_credits = dict(Entry.objects.filter(cause=cause, kind__in=settled).values_list("kind", "held_credits"))
+    held = held_credits.pop(Entry.Kind.HOLD)
+    if held_credits:
         raise ValueError(f"{cause} was settled before.")
-    released_credits = held.held_credits - captured_credits
+    released_credits = held - captured_credits
     if captured_credits < 0 or released_credits < 0:
-        raise ValueError(f"{captured_credits} of {held.held_credits} held credits can't be captured.")
+        raise ValueError(f"{captured_credits} of {held} held credits can't be captured.")
     if captured_credits:
         Entry.objects.create(
             wallet=wallet,
@@ -164,7 +167,7 @@ def settle(cause: str, captured_credits: int) -> None:
             held_credits=-released_credits,
             cause=cause,
         )
-    come_in(wallet, released_credits, cause, no_longer_held=held.held_credits)
+    come_in(wallet, released_credits, cause, no_longer_held=held)
 
 
 def locked(user_id: int) -> Wallet:

@@ -43,10 +43,12 @@ def submit(
     api_key: ApiKey | None = None,
     repeatable: Repeatable | None = None,
     reproduces: Generation | None = None,
+    limits: quotas.Limits | None = None,
 ) -> Generation:
     """Record the generation, hold its credits, count it and ring the queue, or do none of these.
 
     `api_key` is what the caller showed; a person who is logged in shows none. What it `reproduces` it is compared with.
+    `limits` are the account's, where the caller has just looked them up.
 
     Raises:
         AccountSuspended, InsufficientCredits, RateLimited, QuotaExceeded, SpendingCapReached, IdempotencyKeyReused:
@@ -73,7 +75,8 @@ def submit(
     ledger.hold(account.pk, generation.held_credits, generation.cause)
     # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
     live_ones = partial(live, account)
-    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live_ones)
+    allowed = limits or quotas.limits(account)
+    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live_ones, allowed)
     generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
     generation.save(update_fields=["counted_on", "expected_at"])
     outbox.record_submission(generation)

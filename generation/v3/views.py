@@ -116,7 +116,14 @@ class Generate(V3View):
         values = fields.validated_data
         with storage.kept_inputs(values.get("init_image"), values.get("mask_image")) as inputs:
             return services.submit(
-                key.user, fields.params(), inputs, values["track_id"], values["webhook"] or "", key, repeatable
+                key.user,
+                fields.params(),
+                inputs,
+                values["track_id"],
+                values["webhook"] or "",
+                key,
+                repeatable,
+                limits=self.limits,
             )
 
     def answer_again(self, earlier: Generation) -> Response:

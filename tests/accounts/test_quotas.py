@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import quotas
-from accounts.models import KeySpending, Plan, QuotaOverride, Usage, User
+from accounts.models import ApiKey, KeySpending, Plan, QuotaOverride, Usage, User
 from accounts.quotas import Allowance, Limits
 from tests.conftest import Person
 from tests.racing import race
@@ -37,7 +37,12 @@ def on_plan(person: Person, **limits: int | None) -> User:
 
 
 def admit(user: User, images: int = 1, live: int = 1) -> date:
-    return transaction.atomic(quotas.admit)(user, None, images, images, lambda: live)
+    return transaction.atomic(quotas.admit)(user, None, images, images, lambda: live, quotas.limits(user))
+
+
+def spend(user: User, key: ApiKey | None, credits: int) -> date:
+    """Admit one request through a key."""
+    return transaction.atomic(quotas.admit)(user, key, 1, credits, one_live, quotas.limits(user))
 
 
 def one_live() -> int:
@@ -194,16 +199,16 @@ def test_one_accounts_use_does_not_limit_another(alice: Person, bob: Person) -> 
 def test_a_key_spends_up_to_its_cap_whatever_the_account_may(alice: Person, at: Any) -> None:
     key = alice.api_key
     key.spending_cap_credits = 10
-    quotas.admit(alice.user, key, 1, 8, one_live)
+    spend(alice.user, key, 8)
 
     with pytest.raises(quotas.SpendingCapReached, match="2 of 10 credits are left to this API key this month"):
-        transaction.atomic(quotas.admit)(alice.user, key, 1, 3, one_live)
-    quotas.admit(alice.user, key, 1, 2, one_live)
-    quotas.admit(alice.user, None, 1, 100, one_live)
+        spend(alice.user, key, 3)
+    spend(alice.user, key, 2)
+    spend(alice.user, None, 100)
 
     assert quotas.spending(key) == Allowance("spending_cap_credits", 10, 10, datetime(2026, 12, 1, tzinfo=UTC))
     at(NOON + timedelta(days=8))
-    quotas.admit(alice.user, key, 1, 10, one_live)
+    spend(alice.user, key, 10)
     assert dict(KeySpending.objects.values_list("period", "count")) == {"2026-11": 10, "2026-12": 10}
 
 
@@ -228,12 +233,12 @@ def test_what_was_not_made_is_given_back_to_its_own_day_and_month(alice: Person,
 
 
 def test_a_key_gets_back_what_was_not_charged(alice: Person) -> None:
-    counted_on = quotas.admit(alice.user, alice.api_key, 4, 8, one_live)
+    counted_on = spend(alice.user, alice.api_key, 8)
 
     quotas.give_back(alice.user.pk, alice.api_key.pk, 0, 6, counted_on)
 
     assert KeySpending.objects.get().count == 2
-    assert used(alice.user)["2026-11"] == 4
+    assert used(alice.user)["2026-11"] == 1
 
 
 def test_moving_to_another_time_zone_gives_back_where_it_was_counted(alice: Person) -> None:
@@ -299,7 +304,7 @@ def test_32_racing_requests_never_pass_a_limit(alice: Person, limits: dict[str, 
 def test_32_racing_requests_never_pass_a_keys_cap(alice: Person) -> None:
     alice.api_key.spending_cap_credits = 15
 
-    outcomes = race(32, lambda k: transaction.atomic(quotas.admit)(alice.user, alice.api_key, 1, 2, one_live))
+    outcomes = race(32, lambda k: spend(alice.user, alice.api_key, 2))
 
     assert outcomes.count(TODAY) == 7
     assert KeySpending.objects.get().count == 14
