@@ -5,6 +5,7 @@ the built-in model. Needs the test extra and Chromium.
 """
 
 import os
+import re
 import tempfile
 import threading
 from contextlib import AbstractContextManager
@@ -46,8 +47,24 @@ ROOT = Path(__file__).resolve().parent
 FOLDER = ROOT / "images" / "screens"
 QUALITY = 50  # of WebP, in percent
 SIDE = 384  # pixels, of the images made
-NOT_SHOWN = ("admin/", "api/", "media/", "stripe/", "metrics", "healthz", "readyz", "docs/endpoints/", "hijack/")
+NOT_SHOWN = (
+    "admin/",
+    "api/v",
+    "api/openapi",
+    "media/",
+    "stripe/",
+    "metrics",
+    "healthz",
+    "readyz",
+    "docs/endpoints/",
+    "hijack/",
+)
 SHOWN_ALL_THE_SAME = ("docs/endpoints/img2img/",)  # its neighbours look alike
+IN_THE_ADMIN = (  # of its many pages, those that staff see most
+    *("", "models/", "accounts/user/", "accounts/user/{user}/change/", "accounts/quotaoverride/add/"),
+    *("generation/generation/", "generation/generation/{generation}/change/", "generation/delivery/"),
+    *("billing/entry/", "billing/purchase/", "auditlog/logentry/"),
+)
 AS_VISITOR = ("", "account/login/", "account/signup/", "account/password/reset/")
 WORDS = ("a red apple", "a yellow star", "a blue fish", "a rocket", "a smiling face", "a green tree", "a pink heart")
 
@@ -64,12 +81,20 @@ def main() -> None:
             owned = open_shop()
             with pretend_stripe() as stripe, site(Path(name), stripe) as web, chromium() as browser:
                 visitor, alice = open_profile(browser, web), open_profile(browser, web, owned.person)
-                shots = [shot for address in shown() for shot in photograph(address, owned, web, visitor, alice)]
+                shots = [
+                    photograph(str(address), address.path(owned), visitor if address.route in AS_VISITOR else alice)
+                    for address in shown()
+                ]
+                staff = open_profile(browser, web, charlie())
+                shots += [
+                    photograph(f"/admin/{page}", f"/admin/{page.format(**ids(owned))}", staff) for page in IN_THE_ADMIN
+                ]
     finally:
         test_services.pytest_unconfigure()
-    (ROOT / "screens.md").write_text(contents(shots))
+    taken = [shot for shot in shots if shot]
+    (ROOT / "screens.md").write_text(contents(taken))
     total_bytes = sum(path.stat().st_size for path in FOLDER.glob("*.webp"))
-    print(f"{len(shots)} pages, {total_bytes / 2**20:.2f} MB")  # noqa: T201
+    print(f"{len(taken)} pages, {total_bytes / 2**20:.2f} MB")  # noqa: T201
 
 
 def site(folder: Path, stripe: PretendStripe) -> AbstractContextManager[Web]:
@@ -121,15 +146,22 @@ def shown() -> list[Address]:
     ]
 
 
-def photograph(
-    address: Address, owned: Belongings, web: Web, visitor: BrowserContext, alice: BrowserContext
-) -> list[tuple[str, str]]:
-    """Write the page's pictures; return its address and the name of its pictures, or nothing where no page is."""
-    context, path = visitor if address.route in AS_VISITOR else alice, address.path(owned)
+def charlie() -> Person:
+    """Return staff."""
+    user = User.objects.create_superuser("charlie@example.org", "correct horse")
+    return Person(user, *ApiKey.create(user, "test"))
+
+
+def ids(owned: Belongings) -> dict[str, int]:
+    return {"user": owned.person.user.pk, "generation": owned.generation.pk}
+
+
+def photograph(title: str, path: str, context: BrowserContext) -> tuple[str, str] | None:
+    """Write a page's pictures; return its title and the name of its pictures, or nothing where no page is."""
     answer = context.request.get(path, max_redirects=0, headers={"Accept": "text/html"})
     if answer.status != 200 or "text/html" not in answer.headers["content-type"]:
-        return []
-    name = address.route.strip("/").replace("/", "-").replace("%(", "").replace(")s", "") or "home"
+        return None
+    name = re.sub(r"\W+", "-", re.sub(r"%\((\w+)\)s", r"\1", title)).strip("-") or "home"
     page = context.new_page()
     for size in (WIDE, NARROW):
         page.set_viewport_size(size)
@@ -137,7 +169,7 @@ def photograph(
         page.wait_for_timeout(300)  # pictures and charts
         save(page, FOLDER / f"{name}-{size['width']}.webp")
     page.close()
-    return [(str(address), name)]
+    return title, name
 
 
 def save(page: Page, path: Path) -> None:
