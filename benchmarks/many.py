@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
 def empty() -> None:
     """Forget all generations, quickly."""
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE generation_generation CASCADE")
+        cursor.execute("TRUNCATE generation_generation, generation_usageday, generation_summedday CASCADE")
 
 
 def fill(rows: int, batch: int = 100_000) -> tuple[User, str]:

@@ -65,6 +65,7 @@ def measured(account: Any, key: str, times: int) -> dict[str, tuple[float, float
     from django.db.models import Max, Min
     from django.test import Client
 
+    from accounts.models import User
     from generation.models import Generation
     from tests.sessions import logged_in
 
@@ -93,6 +94,16 @@ def measured(account: Any, key: str, times: int) -> dict[str, tuple[float, float
     ):
         call()
         found[name] = summed_up([timed(call)[0] for _ in range(count)], 1)
+    staff = logged_in(User.objects.create_superuser(f"staff-{account.pk}@example.org", "correct horse"))
+    for name, client, path in (
+        ("usage", browser, "/usage/"),
+        ("admin: numbers of the day", staff, "/admin/"),
+        ("admin: generations", staff, "/admin/generation/generation/"),
+        ("admin: an account", staff, f"/admin/accounts/user/{account.pk}/change/"),
+        ("metrics", program, "/metrics"),
+    ):
+        client.get(path)
+        found[name] = summed_up([timed(lambda client=client, path=path: client.get(path))[0] for _ in range(times)], 1)
     return found
 
 
@@ -122,11 +133,14 @@ def main() -> None:
     of_size = {}
     with database():
         from benchmarks.many import empty, fill
+        from generation import usage
 
         for rows in asked.rows:
             empty()
             begun = time.perf_counter()
             account, key = fill(rows)
+            while usage.sum_up():  # as the clock does every day
+                pass
             print(f"{rows:,} generations were written in {time.perf_counter() - begun:.0f} s.", flush=True)
             of_size[rows] = measured(account, key, asked.times)
         publish("rows", [table(of_size)], rows=asked.rows)

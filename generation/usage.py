@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Count, F, FloatField, Func, IntegerField, Max, Min, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, F, FloatField, Func, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Floor, Greatest, Ln, TruncDate
 from django.utils import timezone
@@ -114,6 +114,22 @@ def by_model(since: date, until: date) -> dict[str, Use]:
     for part, use in parts(UsageDay.objects.all(), Generation.objects.all(), since, until):
         uses[part.model].add(use)
     return dict(uses)
+
+
+def totals() -> Use:
+    """Return what all accounts ever used, without latencies."""
+    names = ("succeeded", "failed", "canceled", "images", "credits")
+    days = UsageDay.objects.aggregate(**{name: Sum(name, default=0) for name in names})
+    last = last_summed_day()
+    since = {"finished_at__gte": datetime.combine(last + timedelta(days=1), time.min, UTC)} if last else {}
+    later = Generation.objects.filter(finished_at__isnull=False, **since).aggregate(
+        succeeded=Count("pk", filter=Q(status=Status.SUCCESS)),
+        failed=Count("pk", filter=Q(status=Status.FAILED)),
+        canceled=Count("pk", filter=Q(status=Status.CANCELED)),
+        images=Sum(DELIVERED, default=0),
+        credits=Sum("charged_credits", default=0),
+    )
+    return Use(**{name: days[name] + later[name] for name in names})
 
 
 def parts(

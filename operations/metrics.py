@@ -19,8 +19,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from accounts.addresses import client_address, is_within
-from billing.models import Entry
-from generation import estimate, pace, queue
+from billing.models import Wallet
+from generation import estimate, pace, queue, usage
 from generation.models import LIVE, Attempt, Delivery, Generation, Host, Status
 
 LATELY = timedelta(hours=1)
@@ -45,11 +45,20 @@ class Site:
 
 
 def generations(since: datetime) -> Iterator[Metric]:
-    states = CounterMetricFamily("atelier_generations", "Generations by their present state.", labels=["status"])
-    for status, count in Generation.objects.order_by().values_list("status").annotate(Count("pk")):
-        states.add_metric([status], count)
-    yield states
+    ever = usage.totals()
+    ended = CounterMetricFamily("atelier_generations", "Generations that ended.", labels=["status"])
+    for status, count in (
+        (Status.SUCCESS, ever.succeeded),
+        (Status.FAILED, ever.failed),
+        (Status.CANCELED, ever.canceled),
+    ):
+        ended.add_metric([status], count)
+    yield ended
+    yield CounterMetricFamily("atelier_images", "Images that were delivered.", ever.images)
+    yield CounterMetricFamily("atelier_charged_credits", "Credits that they cost.", ever.credits)
     live = Generation.objects.filter(status__in=LIVE)
+    running = live.filter(status=Status.PROCESSING).count()
+    yield gauge("atelier_generations_running", "Generations that workers are at.", running)
     oldest = live.filter(status=Status.QUEUED).aggregate(at=Min("created_at"))["at"]
     age_seconds = (timezone.now() - oldest).total_seconds() if oldest else 0.0
     yield gauge("atelier_queue_length", "Generations that wait.", live.filter(status=Status.QUEUED).count())
@@ -78,10 +87,9 @@ def generations(since: datetime) -> Iterator[Metric]:
 
 
 def money() -> Iterator[Metric]:
-    credits = CounterMetricFamily("atelier_credits", "Credits that moved, by kind of entry.", labels=["kind"])
-    for kind, moved, held in Entry.objects.order_by().values_list("kind").annotate(Sum("credits"), Sum("held_credits")):
-        credits.add_metric([kind], max(abs(moved or 0), abs(held or 0)))
-    yield credits
+    sums = Wallet.objects.aggregate(balance=Sum("balance", default=0), held=Sum("held", default=0))
+    yield gauge("atelier_unspent_credits", "Credits in all wallets.", sums["balance"])
+    yield gauge("atelier_held_credits", "Credits set aside for what is not over.", sums["held"])
 
 
 def webhooks(since: datetime) -> Iterator[Metric]:

@@ -1,5 +1,6 @@
 """GET /metrics"""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from generation import queue, services
+from generation import queue, services, usage
+from generation.models import Generation, UsageDay
 from generation.params import Inputs
 from tests.conftest import Api, Person
 from tests.generation.conftest import small
@@ -41,8 +43,11 @@ def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person)
     assert told["atelier_queue_age_seconds",] > 0
     assert told["atelier_seconds_per_credit",] == 1.5
     assert told["atelier_eta_kept_ratio",] == 1
-    assert told["atelier_credits_total", "capture"] == 1
-    assert told["atelier_credits_total", "hold"] == 4
+    assert told["atelier_generations_running",] == 1
+    assert told["atelier_images_total",] == 1
+    assert told["atelier_charged_credits_total",] == 1
+    assert told["atelier_unspent_credits",] == 1000 - 3
+    assert told["atelier_held_credits",] == 2
     assert told["atelier_webhooks_pending",] == 2
     assert told["atelier_gpu_workers",] == 1
     assert told["atelier_gpu_worker_gpu_bytes", "one"] == 7
@@ -61,6 +66,28 @@ def test_it_tells_how_long_a_worker_s_steps_take(db: None, client: Client) -> No
         ("atelier_step_seconds_count", "one"): 3,
         ("atelier_step_seconds_sum", "one"): 5.5,
     }
+
+
+def test_what_was_summed_up_is_told_as_it_was(db: None, client: Client, alice: Person) -> None:
+    yesterday = timezone.now() - timedelta(days=2)
+    for images in (1, 2):
+        claim = services.claim(services.submit(alice.user, small(samples=images), Inputs()).pk)
+        assert claim
+        services.succeed(claim, [False] * images, 1.0, 1.0, "tiny", "", "")
+    Generation.objects.filter(pk=claim.pk).update(created_at=yesterday, started_at=yesterday, finished_at=yesterday)
+    before = ended(client)
+
+    usage.sum_up()
+
+    assert UsageDay.objects.exists()
+    assert ended(client) == before
+    assert before["atelier_images_total",] == 3
+
+
+def ended(client: Client) -> dict[tuple[str, ...], float]:
+    """Return what is told of generations that are over."""
+    ours = ("atelier_generations_total", "atelier_images_total", "atelier_charged_credits_total")
+    return {name: value for name, value in read(client).items() if name[0] in ours}
 
 
 def test_an_empty_site_has_metrics_too(db: None, client: Client) -> None:
