@@ -1,7 +1,7 @@
 """Between pixels and latents: the only module that calls the VAE."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from generation.engine.inpainting import padded
 from generation.engine.loading import Checkpoint
 
 DRAFT_LATENTS = 32 * 32  # decoded for a draft at most: a quarter of a 512 x 512 image's, where a latent is 8 pixels
-DECODED_TOGETHER = 4  # more gain little and take the VAE's memory so many times
+CODED_TOGETHER = 4  # more gain little and take the VAE's memory so many times
 
 
 class Autoencoder:
@@ -41,10 +41,21 @@ class Autoencoder:
         array = self.pad(np.asarray(image)).astype(np.float32) / 255.0
         return torch.from_numpy(array).permute(2, 0, 1)[None] * 2 - 1
 
-    def encode(self, pixels: torch.Tensor) -> Any:
-        """Return the distribution of latents for pixels (1, 3, H, W) in [-1, 1], to draw samples from."""
+    def encode_all(self, pixels: Sequence[torch.Tensor]) -> list[Any]:
+        """Return the distribution of latents, to draw from, of each of many pixels (1, 3, H, W) in [-1, 1].
+
+        Those of one size are encoded together.
+        """
+        encoded: dict[int, Any] = {}
+        for part in _together(pixels):
+            encoded |= zip(part, self._encode(torch.cat([pixels[number] for number in part])), strict=True)
+        return [encoded[number] for number in range(len(pixels))]
+
+    def _encode(self, pixels: torch.Tensor) -> list[Any]:
         encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
-        return encoded.latent_dist if hasattr(encoded, "latent_dist") else encoded.latents
+        if not hasattr(encoded, "latent_dist"):
+            return list(encoded.latents.split(1))
+        return [type(encoded.latent_dist)(row) for row in encoded.latent_dist.parameters.split(1)]
 
     def draw(self, encoded: Any, generator: torch.Generator) -> torch.Tensor:
         """Draw one sample of latents, (1, C, h, w), scaled for the UNet."""
@@ -61,13 +72,8 @@ class Autoencoder:
     def decode_all(self, latents: Sequence[torch.Tensor]) -> list[Image.Image]:
         """Return the image of each of many latents (1, C, h, w), decoding those of one size together."""
         images: dict[int, Image.Image] = {}
-        by_size: dict[torch.Size, list[int]] = {}
-        for number, each in enumerate(latents):
-            by_size.setdefault(each.shape, []).append(number)
-        for numbers in by_size.values():
-            for start in range(0, len(numbers), DECODED_TOGETHER):
-                part = numbers[start : start + DECODED_TOGETHER]
-                images |= zip(part, self.decode(torch.cat([latents[number] for number in part])), strict=True)
+        for part in _together(latents):
+            images |= zip(part, self.decode(torch.cat([latents[number] for number in part])), strict=True)
         return [images[number] for number in range(len(latents))]
 
     def draft(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
@@ -85,3 +91,12 @@ class Autoencoder:
     def _per_channel(self, values: list[float] | None, default: float) -> torch.Tensor:
         device, dtype = self._vae.device, self._dtype
         return torch.tensor(default if values is None else values, device=device, dtype=dtype).view(1, -1, 1, 1)
+
+
+def _together(tensors: Sequence[torch.Tensor]) -> Iterator[list[int]]:
+    """Yield the numbers of those that share a call of the VAE: of one size, and not too many."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for number, each in enumerate(tensors):
+        by_size.setdefault(each.shape, []).append(number)
+    for numbers in by_size.values():
+        yield from (numbers[start : start + CODED_TOGETHER] for start in range(0, len(numbers), CODED_TOGETHER))

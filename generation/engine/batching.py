@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 import torch
 
@@ -18,6 +19,8 @@ from generation.engine.pipeline import Engine
 from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
 
 logger = logging.getLogger(__name__)
+Wanted = TypeVar("Wanted")
+Made = TypeVar("Made")
 
 OnCall = Callable[[float], None]
 """Called with the seconds of each step of the loop: a call of the UNet, and what the schedulers make of it."""
@@ -229,56 +232,76 @@ class BatchingEngine:
 
 
 class Ends:
-    """What comes before and after the loop, in a thread of its own: texts and pictures are encoded, latents decoded.
-
-    All that waits to be decoded is decoded together.
-    """
+    """What comes before and after the loop, in a thread of its own: texts and pictures are encoded, latents decoded."""
 
     def __init__(self, engine: Engine):
-        self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ends")
-        self._waiting: SimpleQueue[tuple[ImageRequest, Sequence[Sample], Future[ImageResult]]] = SimpleQueue()
+        self._preparing = Together(
+            self._thread, engine.prepare_all, lambda request: engine.frugally(engine.prepare, request)
+        )
+        self._finishing = Together(
+            self._thread, engine.finish_all, lambda done: engine.frugally(engine.finish, done[0], done[1])
+        )
 
     def submit(self, call: Callable[..., None], *arguments: object) -> Future[None]:
         """Call something in this thread."""
         return self._thread.submit(call, *arguments)
 
     def prepare(self, request: ImageRequest) -> tuple[list[Sample], float]:
-        """Return the samples of a request at their first step, and the seconds that it took."""
-        return self._thread.submit(self._prepare, request).result()
-
-    def _prepare(self, request: ImageRequest) -> tuple[list[Sample], float]:
-        begun = time.perf_counter()
-        return self._engine.frugally(self._engine.prepare, request), time.perf_counter() - begun
+        """Return the samples of a request at their first step, and its share of the seconds that it took."""
+        return self._preparing.make(request, request.samples)
 
     def finish(self, request: ImageRequest, samples: Sequence[Sample]) -> ImageResult:
         """Return the images of a request whose samples are done, with its share of the seconds that it took."""
-        result: Future[ImageResult] = Future()
-        self._waiting.put((request, samples, result))
-        self._thread.submit(self._finish_waiting)
-        return result.result()
+        result, seconds = self._finishing.make((request, samples), request.samples)
+        return replace(result, accelerator_seconds=seconds)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
-    def _finish_waiting(self) -> None:
-        self._finish([self._waiting.get() for _ in range(self._waiting.qsize())])
 
-    def _finish(self, waiting: Sequence[tuple[ImageRequest, Sequence[Sample], Future[ImageResult]]]) -> None:
-        """Finish requests together, or one by one where that fails."""
+class Together(Generic[Wanted, Made]):
+    """Makes all that waits for a thread together, or one by one where that fails, so that each has its own failure."""
+
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        make_all: Callable[[Sequence[Wanted]], list[Made]],
+        make_one: Callable[[Wanted], Made],
+    ):
+        self._thread, self._make_all, self._make_one = thread, make_all, make_one
+        self._waiting: SimpleQueue[tuple[Wanted, int, Future[tuple[Made, float]]]] = SimpleQueue()
+
+    def make(self, wanted: Wanted, samples: int) -> tuple[Made, float]:
+        """Return what is made, and the share of so many samples of the seconds that it took."""
+        future: Future[tuple[Made, float]] = Future()
+        self._waiting.put((wanted, samples, future))
+        self._thread.submit(self._make_waiting)
+        return future.result()
+
+    def _make_waiting(self) -> None:
+        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
         if not waiting:
-            return
+            return  # made with those before
         begun = time.perf_counter()
         try:
-            results = self._engine.finish_all([(request, samples) for request, samples, _ in waiting])
-        except Exception:  # of one of them; alone, each gets its own
-            for request, samples, result in waiting:
-                try:
-                    result.set_result(self._engine.frugally(self._engine.finish, request, samples))
-                except Exception as own_error:
-                    result.set_exception(own_error)
+            made = self._make_all([wanted for wanted, _, _ in waiting])
+        except Exception:  # of one of them
+            made = []
+        if made:
+            seconds = (time.perf_counter() - begun) / sum(samples for _, samples, _ in waiting)
+            for (_, samples, future), each in zip(waiting, made, strict=True):
+                future.set_result((each, seconds * samples))
+        else:  # only now is the traceback gone, and with it the tensors of the failed attempt
+            for wanted, _, future in waiting:
+                self._make_alone(wanted, future)
+
+    def _make_alone(self, wanted: Wanted, future: Future[tuple[Made, float]]) -> None:
+        begun = time.perf_counter()
+        try:
+            made = self._make_one(wanted)
+        except Exception as error:
+            future.set_exception(error)
         else:
-            seconds = (time.perf_counter() - begun) / sum(len(samples) for _, samples, _ in waiting)
-            for (_, samples, result), made in zip(waiting, results, strict=True):
-                result.set_result(replace(made, accelerator_seconds=seconds * len(samples)))
+            future.set_result((made, time.perf_counter() - begun))

@@ -119,10 +119,14 @@ class Engine(LoadedModel):
         result = self.finish(request, samples)
         return replace(result, accelerator_seconds=time.perf_counter() - begun)
 
-    @torch.inference_mode()
     def prepare(self, request: ImageRequest) -> list[Sample]:
         """Return the samples of a request at their first step; sample k depends on `seed + k` alone."""
-        return self._preparation.samples(request)
+        return self.prepare_all([request])[0]
+
+    @torch.inference_mode()
+    def prepare_all(self, requests: Sequence[ImageRequest]) -> list[list[Sample]]:
+        """Return the samples of several requests, whose pictures are encoded together where they have one size."""
+        return self._preparation.samples(requests)
 
     def step(self, samples: Sequence[Sample]) -> None:
         """Advance samples of one latent size and one prompt length by one step each."""

@@ -1,5 +1,6 @@
-"""From a request to samples at their first step: the encoded prompt, the noised picture, the mask."""
+"""From requests to samples at their first step: the encoded prompt, the noised picture, the mask."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,21 @@ from generation.engine.schedulers import Schedulers, set_timesteps
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """What the VAE is to encode of a request's pictures, each (1, 3, H, W) in [-1, 1]."""
+
+    image: torch.Tensor | None
+    mask: torch.Tensor | None  # (1, 1, h, w), 1 is repainted
+    masked_image: torch.Tensor | None  # the repainted part grey; inpainting UNets only
+
+
+@dataclass(frozen=True)
 class Picture:
     """What all samples of a request share of its pictures; each draws its own latents from the encoded ones."""
 
     image: Any | None  # encoded
-    mask: torch.Tensor | None  # (1, 1, h, w), 1 is repainted
-    masked_image: Any | None  # encoded, the repainted part grey; inpainting UNets only
+    mask: torch.Tensor | None
+    masked_image: Any | None  # encoded
 
 
 class Preparation:
@@ -37,11 +47,14 @@ class Preparation:
         self._schedulers = schedulers
         self._prompts = PromptEncoder(checkpoint)
 
-    def samples(self, request: ImageRequest) -> list[Sample]:
-        """Return a sample for each seed of the request."""
-        conditional, unconditional = self._encode_prompts(request)
-        picture = self._encode_picture(request)
-        return [self._start(request, seed, picture, conditional, unconditional) for seed in request.seeds]
+    def samples(self, requests: Sequence[ImageRequest]) -> list[list[Sample]]:
+        """Return, for each request, a sample for each of its seeds; pictures are encoded together."""
+        texts = [self._encode_prompts(request) for request in requests]
+        pictures = self._encode_pictures([self._pixels(request) for request in requests])
+        return [
+            [self._start(request, seed, picture, *text) for seed in request.seeds]
+            for request, text, picture in zip(requests, texts, pictures, strict=True)
+        ]
 
     def _encode_prompts(self, request: ImageRequest) -> tuple[Conditioning, Conditioning | None]:
         distilled = self._checkpoint.unet.config.time_cond_proj_dim is not None  # takes guidance as an input instead
@@ -49,7 +62,19 @@ class Preparation:
             return self._prompts.encode(request.prompt, request.clip_skip), None
         return self._prompts.encode_pair(request.prompt, request.negative_prompt, request.clip_skip)
 
-    def _encode_picture(self, request: ImageRequest) -> Picture:
+    def _encode_pictures(self, pixels: Sequence[Pixels]) -> list[Picture]:
+        wanted = [each for of_one in pixels for each in (of_one.image, of_one.masked_image) if each is not None]
+        encoded = iter(self._autoencoder.encode_all(wanted))
+        return [
+            Picture(
+                image=None if of_one.image is None else next(encoded),
+                mask=of_one.mask,
+                masked_image=None if of_one.masked_image is None else next(encoded),
+            )
+            for of_one in pixels
+        ]
+
+    def _pixels(self, request: ImageRequest) -> Pixels:
         autoencoder, checkpoint = self._autoencoder, self._checkpoint
         h, w = autoencoder.latent_size(request.width, request.height)
         if request.mode == "text2img" or request.init_image is None:
@@ -57,16 +82,16 @@ class Preparation:
         else:
             pixels = autoencoder.to_pixels(cover(request.init_image, request.width, request.height))
             unseen = request.mode == "inpaint" and request.strength == 1 and checkpoint.is_inpainting
-            image = None if unseen else autoencoder.encode(pixels)
+            image = None if unseen else pixels
         if request.mode != "inpaint" and not checkpoint.is_inpainting:
-            return Picture(image, None, None)
+            return Pixels(image, None, None)
 
         if request.mode == "inpaint" and request.mask_image is not None:
             white = autoencoder.pad(repainted(request.mask_image, request.width, request.height))
         else:
             white = np.ones(pixels.shape[2:], dtype=bool)
-        masked_image = autoencoder.encode(pixels * ~torch.from_numpy(white)) if checkpoint.is_inpainting else None
-        return Picture(image, to_latent_mask(white, (h, w), checkpoint.device, checkpoint.dtype), masked_image)
+        masked_image = pixels * ~torch.from_numpy(white) if checkpoint.is_inpainting else None
+        return Pixels(image, to_latent_mask(white, (h, w), checkpoint.device, checkpoint.dtype), masked_image)
 
     def _start(
         self,

@@ -80,9 +80,10 @@ def test_in_any_company_an_image_is_the_one_it_would_be_alone(batching, engine, 
 
 def test_those_of_one_size_share_the_calls_of_the_unet(batching, engine, monkeypatch):
     together = []
-    predict, gate = engine.predict, Event()
+    predict, stepping, gate = engine.predict, Event(), Event()
 
     def counting(samples):
+        stepping.set()
         gate.wait()
         together.append(len(samples))
         return predict(samples)
@@ -90,6 +91,7 @@ def test_those_of_one_size_share_the_calls_of_the_unet(batching, engine, monkeyp
     monkeypatch.setattr(engine, "predict", counting)
     with ThreadPoolExecutor(8) as threads:
         first = threads.submit(batching.generate, request(num_inference_steps=2))
+        stepping.wait()
         others = [threads.submit(batching.generate, request(seed=seed)) for seed in range(1, 8)]
         wait_until(lambda: batching._arriving.qsize() == 7)
         gate.set()
@@ -105,6 +107,29 @@ def wait_until(true) -> None:
             return
         Event().wait(0.005)
     raise AssertionError("it never came true")
+
+
+@pytest.mark.parametrize(("kind", "mode", "calls"), [("sd", "img2img", [4, 2]), ("inpainting", "inpaint", [4, 4, 4])])
+def test_pictures_that_wait_are_encoded_together(tiny, tiny_inpainting, photo, mask, monkeypatch, kind, mode, calls):
+    folder = {"sd": tiny, "inpainting": tiny_inpainting}[kind]
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    requests = [request(mode=mode, init_image=photo, mask_image=mask, seed=seed) for seed in range(6)]
+    alone = [engine.generate(each) for each in requests]
+    batching, together, gate = BatchingEngine(engine), [], Event()
+    encode = engine._checkpoint.vae.encode
+    monkeypatch.setattr(engine._checkpoint.vae, "encode", lambda x: together.append(len(x)) or encode(x))
+
+    batching._ends.submit(gate.wait)
+    with ThreadPoolExecutor(len(requests)) as threads:
+        futures = [threads.submit(batching.generate, each) for each in requests]
+        wait_until(lambda: batching._ends._preparing._waiting.qsize() == len(requests))
+        gate.set()
+        results = [future.result() for future in futures]
+    batching.close()
+
+    assert together == calls
+    for result, expected in zip(results, alone, strict=True):
+        assert np.abs(levels(result.images) - levels(expected.images)).max() <= 1
 
 
 def test_no_size_waits_longer_than_there_are_sizes(batching, engine, monkeypatch):
@@ -214,6 +239,28 @@ def test_a_sample_whose_scheduler_breaks_fails_alone(batching, engine, monkeypat
     requests = [request(seed=seed, guidance_scale=13.0 if seed == 2 else 7.5) for seed in range(5)]
 
     futures = in_threads(batching, requests)
+
+    assert str(futures.pop(2).exception()) == "unlucky"
+    assert all(future.exception() is None for future in futures)
+
+
+def test_a_picture_that_breaks_the_encoder_fails_alone(batching, engine, photo, monkeypatch):
+    encode, gate = engine._checkpoint.vae.encode, Event()
+
+    def breaking(x: torch.Tensor) -> object:
+        if (x == -1).all(dim=(1, 2, 3)).any():
+            raise ValueError("unlucky")
+        return encode(x)
+
+    monkeypatch.setattr(engine._checkpoint.vae, "encode", breaking)
+    pictures = [Image.new("RGB", (64, 64)) if seed == 2 else photo for seed in range(5)]
+    requests = [request(mode="img2img", init_image=picture, seed=seed) for seed, picture in enumerate(pictures)]
+
+    batching._ends.submit(gate.wait)
+    with ThreadPoolExecutor(len(requests)) as threads:
+        futures = [threads.submit(batching.generate, each) for each in requests]
+        wait_until(lambda: batching._ends._preparing._waiting.qsize() == len(requests))
+        gate.set()
 
     assert str(futures.pop(2).exception()) == "unlucky"
     assert all(future.exception() is None for future in futures)
