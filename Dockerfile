@@ -5,10 +5,10 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VAR_DI
 WORKDIR /srv/atelier
 RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/atelier --create-home atelier
-COPY pyproject.toml README.md ./
+COPY pyproject.toml constraints.txt README.md ./
 
 FROM base AS web
-RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu .
+RUN pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu .
 COPY . .
 USER atelier
 EXPOSE 8000
@@ -17,7 +17,7 @@ CMD ["python", "-m", "config.serve", "--host", "0.0.0.0", "--port", "8000"]
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
 
 FROM base AS gpu
-RUN pip install .
+RUN pip install --constraint constraints.txt .
 COPY . .
 USER atelier
 STOPSIGNAL SIGTERM

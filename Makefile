@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format install install-test
+.PHONY: run test lint format lock install install-test
 
 run: install
 	@exec $(BIN)/python -m config.run
@@ -21,15 +21,21 @@ format: install-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# What was installed is remembered as a copy of pyproject.toml: while it is the same, nothing is done and no network needed.
+# Writes constraints.txt, which every installation obeys: the newest releases that pyproject.toml allows. Run the tests then.
+lock:
+	rm -rf .venv/lock && $(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet '.[test,training]'
+	.venv/lock/bin/pip freeze --exclude atelier | sed 's/+cpu$$//' > constraints.txt && rm -rf .venv/lock
+
+# What was installed is remembered: while it is the same, nothing is done and no network needed.
 install:
-	@cmp -s pyproject.toml .venv/run.toml || { $(call pip-install,.) && cp pyproject.toml .venv/run.toml; }
+	@cat $(WANTED) | cmp -s - .venv/run.lock || { $(call pip-install,.) && cat $(WANTED) > .venv/run.lock; }
 
 install-test:
-	@cmp -s pyproject.toml .venv/test.toml || { $(call pip-install,.[test]) && \
-	cp pyproject.toml .venv/run.toml && cp pyproject.toml .venv/test.toml; }
+	@cat $(WANTED) | cmp -s - .venv/test.lock || { $(call pip-install,.[test]) && \
+	cat $(WANTED) > .venv/run.lock && cat $(WANTED) > .venv/test.lock; }
 
+WANTED := pyproject.toml constraints.txt
 pip-install = \
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...")' && \
 	echo 'Installing into .venv; the first time this takes some minutes.' && \
-	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --editable '$(1)'
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --constraint constraints.txt --editable '$(1)'
