@@ -1,8 +1,12 @@
-"""What the platform adds to the computing, for one caller on an idle site: python -m benchmarks.overhead.
+"""What the platform adds to the computing, on an idle site and on a busy one: python -m benchmarks.overhead.
 
 Starts a web process and a gpu worker as `make run` does, and sends one request after another. Of each it takes the time
 from the first byte sent to the last byte read, and from the database when the worker took it, had computed it and had
 ended it. What is left without the computing is the overhead. The safety checker, which is computing too, is off.
+
+Then the same while other callers keep the worker busy with requests of their own (--loaded). The computing is longer
+then, as steps are shared: it counts from the moment when the worker took the request until its image was there,
+whoever else was in the loop. The overhead is what all those processes leave to each other of the machine.
 """
 
 import argparse
@@ -13,10 +17,9 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
-import aiohttp
-
+from benchmarks.calls import PATIENCE_SECONDS, session
 from benchmarks.load import SAMPLE
-from benchmarks.report import Table, publish, quantile
+from benchmarks.report import Table, publish, quantile, say
 from benchmarks.site import customer, database, making, serving
 
 WARM_UP = 3  # requests that are not counted
@@ -51,16 +54,30 @@ def course_of(pk: int, seconds: float) -> Course:
     return Course(1000 * seconds, *phases)
 
 
-async def ask(url: str, path: str, body: dict[str, Any], times: int) -> list[tuple[int, float]]:
-    """Send the request one time after another over one connection; return ids and seconds."""
-    answered = []
-    async with aiohttp.ClientSession(trust_env=False) as session:
-        for seed in range(times):
-            begun = perf_counter()
-            async with session.post(f"{url}/api/v3/{path}", json=body | {"seed": seed}) as response:
+async def ask(url: str, path: str, body: dict[str, Any], times: int, others: int = 0) -> list[tuple[int, float]]:
+    """Send the request one time after another, beside so many other callers; return ids and seconds."""
+    answered, over = [], asyncio.Event()
+    async with session() as sender:
+
+        async def send(seed: int) -> Any:
+            async with sender.post(f"{url}/api/v3/{path}", json=body | {"seed": seed}) as response:
                 answer = await response.json()
             assert answer["status"] == "success", answer
-            answered.append((answer["id"], perf_counter() - begun))
+            return answer["id"]
+
+        async def other(seed: int) -> None:
+            while not over.is_set():
+                await send(seed)
+
+        crowd = [asyncio.ensure_future(other(times + k)) for k in range(others)]
+        try:
+            for seed in range(times):
+                begun = perf_counter()
+                pk = await send(seed)
+                answered.append((pk, perf_counter() - begun))
+        finally:
+            over.set()
+            await asyncio.gather(*crowd)
     return answered[WARM_UP:]
 
 
@@ -84,10 +101,11 @@ def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
     parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--loaded", type=int, default=8, help="other callers meanwhile; 0: only the idle site")
     parser.add_argument("--size", type=int, default=256, help="of the images, in pixels")
     parser.add_argument("--steps", type=int, default=20)
     asked = parser.parse_args()
-    with database(), serving(SYNC_WAIT_SECONDS="300") as web:
+    with database(), serving(SYNC_WAIT_SECONDS=str(PATIENCE_SECONDS)) as web:
         key = customer()[1]
         text = {
             "key": key,
@@ -100,10 +118,13 @@ def main() -> None:
         image = text | {"init_image": base64.b64encode(SAMPLE.read_bytes()).decode(), "strength": 0.7}
         tables = []
         with making(web):
-            for path, body in {"text2img": text, "img2img": image}.items():
-                answered = asyncio.run(ask(web.url, path, body, asked.requests + WARM_UP))
-                courses = [course_of(pk, seconds) for pk, seconds in answered]
-                tables.append(table(f"{path}, {asked.size} × {asked.size}, {asked.steps} steps", courses))
+            for others in sorted({0, asked.loaded}):
+                for path, body in {"text2img": text, "img2img": image}.items():
+                    answered = asyncio.run(ask(web.url, path, body, asked.requests + WARM_UP, others))
+                    courses = [course_of(pk, seconds) for pk, seconds in answered]
+                    state = f"while {others} others keep the worker busy" if others else "idle"
+                    tables.append(table(f"{path}, {asked.size} × {asked.size}, {asked.steps} steps, {state}", courses))
+                    say(tables[-1].title)
         publish("overhead", tables, requests=asked.requests)
 
 

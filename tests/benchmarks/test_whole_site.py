@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import memory, tails, workers
+from benchmarks import memory, overhead, tails, workers
 from benchmarks.calls import Site, calls
 from benchmarks.site import making
 from generation import queue
@@ -55,6 +55,21 @@ def test_the_worker_and_plain_diffusers_are_watched_over_the_same_images(
 
 def test_memory_is_looked_at_after_the_warm_up_and_then_at_equal_distances() -> None:
     assert memory.marks(1000) == [20, 200, 400, 600, 800, 1000]
+
+
+def test_the_overhead_is_taken_beside_others_that_keep_the_worker_busy(
+    transactional_db: None, tmp_path: Path, alice: Person, worker: dict[str, str]
+) -> None:
+    body = {"key": alice.key, "prompt": "a cat", "width": 64, "height": 64, "num_inference_steps": 1}
+    with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web, making(web, worker):
+        answered = asyncio.run(overhead.ask(web.url, "text2img", body, times=overhead.WARM_UP + 2, others=2))
+
+    courses = [overhead.course_of(pk, seconds) for pk, seconds in answered]
+    table = overhead.table("A title", courses)
+
+    assert len(courses) == 2
+    assert Generation.objects.filter(status="success").count() >= overhead.WARM_UP + 2 + 2
+    assert len(table.rows) == 6
 
 
 def test_several_workers_share_one_queue_and_are_gone_afterwards(
