@@ -17,6 +17,7 @@ import psutil
 from config.logs import without_secrets
 
 FOLDER = Path(__file__).parents[1] / "docs" / "performance"
+GPU = "gpu"  # folder for what was measured on a machine with one
 PACKAGES = ("django", "uvicorn", "psycopg", "torch", "diffusers")
 
 
@@ -43,15 +44,19 @@ def cell(value: Any) -> str:
 
 
 def publish(name: str, tables: Iterable[Table], **facts: Any) -> Path:
-    """Print the tables and the machine, and write both to docs/performance/NAME.json; `facts` say what was asked."""
-    tables = list(tables)
-    print(*tables, machine_line(), sep="\n\n", flush=True)
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.json"
+    """Print the tables and the machine, and write both to docs/performance/NAME.json; `facts` say what was asked.
+
+    On a machine with a GPU it is docs/performance/gpu/NAME.json. `python -m benchmarks.page` shows them.
+    """
+    tables, seen = list(tables), machine()
+    print(*tables, machine_line(seen), sep="\n\n", flush=True)
+    folder = FOLDER / GPU if seen["gpu"] else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     whole = {
         "command": without_secrets(f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": seen,
         **facts,
         "tables": [asdict(table) for table in tables],
     }
@@ -78,9 +83,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_line() -> str:
+def machine_line(facts: dict[str, Any]) -> str:
     """Return the machine as a sentence for below a table."""
-    facts = machine()
     gpu = f", {facts['gpu']}" if facts["gpu"] else ""
     return (
         f"{facts['cores']} cores of {facts['cpu']}, {facts['memory_gib']} GiB{gpu}; {facts['system']}, "
