@@ -15,7 +15,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
 from benchmarks.calls import calls
-from benchmarks.report import Table, publish, quantile
+from benchmarks.report import Table, publish, quantile, say
 from config.settings import BASE_DIR
 from generation.engine import BatchingEngine, Engine, EngineSettings, ImageRequest
 
@@ -112,6 +112,7 @@ def compare(makers: dict[str, Make], callers: int, mixed: bool, pixels: int, rou
             each = make(requests(callers, mixed, pixels, seed=number))
             images[name].append(callers / max(each))
             waited[name] += each
+        say(f"{callers} callers, {'mixed' if mixed else 'alike'}: round {number + 1} of {rounds}")
     base = next(iter(makers))
     kind = "mixed strength 0.2-1.0 and 10-50 steps" if mixed else "strength 0.7 of 30 steps"
     title = f"{callers} callers at once, {pixels} x {pixels}, {kind}; medians of {rounds} rounds"

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.report import Table, publish, quantile
+from benchmarks.report import Table, publish, quantile, say
 from benchmarks.site import EMPTY_ADDRESS, customer, database, serving
 
 EMPTY, FETCH = "empty view", "fetch of a success"
@@ -93,6 +93,7 @@ def main() -> None:
                         rates[name].append(asked.requests / (time.perf_counter() - begun))
                         times[name] += took
                     clear(pk)
+                say(f"turn {turn} of {asked.turns}")
     rows = []
     for name, measured in rates.items():
         ratios = [rate / empty for rate, empty in zip(measured, rates[EMPTY], strict=True)]
