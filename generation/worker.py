@@ -74,6 +74,9 @@ def load_engine() -> Engine | PipelineEngine:
             device=settings.DEVICE,
             dtype=settings.DTYPE,
             scheduler=settings.SCHEDULER,
+            tf32=settings.TF32,
+            fuse_qkv=settings.FUSE_QKV,
+            quantize=settings.QUANTIZE or None,
             safety=settings.SAFETY_CHECKER,  # type: ignore[arg-type] # the engine refuses what it doesn't know
         )
     )

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -29,6 +29,7 @@ class LoadedModel(ABC):
     device: torch.device
     dtype: torch.dtype
     saves_memory = False
+    tuning: Sequence[str] = ()  # what was changed in how it computes
     _safety_checker: SafetyChecker | None
 
     @property
@@ -55,6 +56,7 @@ class LoadedModel(ABC):
         facts = {
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
+            "tuning": ", ".join(self.tuning) or "none",
             "threads": str(torch.get_num_threads()),
             "safety checker": type(self._safety_checker).__name__ if self._safety_checker else "none",
         }

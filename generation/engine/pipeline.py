@@ -12,6 +12,7 @@ from PIL import Image
 
 from generation.engine import memory
 from generation.engine.autoencoder import Autoencoder
+from generation.engine.computing import tune
 from generation.engine.denoising import Denoiser, Sample
 from generation.engine.errors import BrokenLatents
 from generation.engine.loaded import LoadedModel
@@ -58,6 +59,7 @@ class Engine(LoadedModel):
             find(settings.scheduler)  # refuse before gigabytes are read
         checkpoint = load_checkpoint(settings)
         engine = cls(checkpoint, build_checker(settings, checkpoint.device), settings.scheduler)
+        engine.tuning = tune(checkpoint.unet, settings)
         if settings.frugal:
             engine.save_memory()
         logger.info("Loaded %s", engine.description())

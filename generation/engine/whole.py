@@ -18,6 +18,7 @@ from diffusers import (
 )
 from PIL import Image
 
+from generation.engine.computing import tune
 from generation.engine.emphasis import plain
 from generation.engine.errors import BrokenLatents, UnsupportedModel, UnsupportedRequest
 from generation.engine.inpainting import cover, padded, repainted
@@ -87,6 +88,7 @@ class PipelineEngine(LoadedModel):
         ).to(device)
         checker = build_checker(settings, device)
         engine = cls(pipeline, served_name(settings), commit or settings.revision or "local", checker)
+        engine.tuning = tune(getattr(pipeline, "transformer", None) or pipeline.unet, settings)
         if settings.frugal:
             engine.save_memory()
         logger.info("Loaded %s", engine.description())
