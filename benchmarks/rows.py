@@ -124,13 +124,24 @@ def table(of_size: dict[int, dict[str, tuple[float, float, int]]]) -> Table:
     return Table("History and fetch by the number of generations", columns, rows)
 
 
+def bytes_a_row() -> float:
+    """Return what a generation takes on the database's disk, its part of all indexes included."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_total_relation_size('generation_generation')::float / count(*) FROM generation_generation"
+        )
+        return float(cursor.fetchone()[0])
+
+
 def main() -> None:
     """Write, measure and publish."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rows", description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 1_000_000], help="one or several sizes")
     parser.add_argument("--times", type=int, default=15, help="that each page is asked for, after a first time")
     asked = parser.parse_args()
-    of_size = {}
+    of_size, disk = {}, Table("On the database's disk", ("generations", "bytes for each, indexes included"))
     with database():
         from benchmarks.many import empty, fill
         from generation import usage
@@ -142,8 +153,9 @@ def main() -> None:
             while usage.sum_up():  # as the clock does every day
                 pass
             print(f"{rows:,} generations were written in {time.perf_counter() - begun:.0f} s.", flush=True)
+            disk.rows.append([rows, bytes_a_row()])
             of_size[rows] = measured(account, key, asked.times)
-        publish("rows", [table(of_size)], rows=asked.rows)
+        publish("rows", [table(of_size), disk], rows=asked.rows)
 
 
 if __name__ == "__main__":
