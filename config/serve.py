@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from tempfile import TemporaryDirectory
+import shutil
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -19,23 +19,25 @@ def main(application: str = "config.asgi:application") -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=settings.PORT)
     listen = parser.parse_args()
-    with TemporaryDirectory(prefix="atelier-metrics-") as folder:
-        if settings.WEB_PROCESSES > 1:  # any of them may be asked what all of them did (operations/metrics.py)
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        uvicorn.run(
-            application,
-            host=listen.host,
-            port=listen.port,
-            workers=settings.WEB_PROCESSES,
-            timeout_worker_healthcheck=HEALTH_SECONDS,
-            loop="uvloop",
-            http="httptools",  # of the parsers only this one takes absolute-form targets
-            lifespan="off",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # whom to believe about clients, accounts/addresses.py knows
-            timeout_graceful_shutdown=math.ceil(settings.STOP_GRACE_SECONDS),
-        )
+    if settings.WEB_PROCESSES > 1:  # any of them may be asked what all of them did (operations/metrics.py)
+        folder = settings.VAR_DIR / f"metrics-{listen.port}"
+        shutil.rmtree(folder, ignore_errors=True)  # here, for uvicorn ends by the signal that it got
+        folder.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    uvicorn.run(
+        application,
+        host=listen.host,
+        port=listen.port,
+        workers=settings.WEB_PROCESSES,
+        timeout_worker_healthcheck=HEALTH_SECONDS,
+        loop="uvloop",
+        http="httptools",  # of the parsers only this one takes absolute-form targets
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whom to believe about clients, accounts/addresses.py knows
+        timeout_graceful_shutdown=math.ceil(settings.STOP_GRACE_SECONDS),
+    )
 
 
 if __name__ == "__main__":
