@@ -10,9 +10,13 @@ from training.sheet import grid
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES, PAGES, IMAGES = ROOT / "static" / "samples", ROOT / "static" / "img", ROOT / "docs" / "images"
-SIDE = 320  # pixels, of one picture in the row
-STRENGTHS = (0.2, 0.4, 0.6)
-PAIR_STRENGTH = 0.35
+SIDE = 256  # pixels, which the model does best
+PAIRS = (
+    ("rocket.jpg", "space rocket launch", 0.5),
+    ("doodle-face.png", "cool face wearing sunglasses", 0.6),
+    ("doodle-house.png", "a small house", 0.6),
+)
+SLIDER = ("doodle-face.png", "cool face wearing sunglasses", 0.6)
 SHEET_SIDE, SHEET_COLUMNS = 128, 10
 SHEET_STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHEET_STARTS = {
@@ -34,8 +38,8 @@ FAILURES = (
 
 def main() -> None:
     engine = Engine.load(EngineSettings(model=str(ROOT / "generation" / "starter"), safety="none"))
-    draw_row(engine)
-    draw_pair(engine)
+    draw_pairs(engine)
+    draw_slider(engine)
     save_sheet("model-text2img", [sketch(engine, prompt) for prompt in EVERYDAY])
     save_sheet(
         "model-img2img", [image for name, prompt in SHEET_STARTS.items() for image in changes(engine, name, prompt)]
@@ -43,31 +47,36 @@ def main() -> None:
     save_sheet("model-failures", [sketch(engine, prompt, seed) for seed in (1, 2) for prompt in FAILURES])
 
 
-def draw_row(engine: Engine) -> None:
-    """Write docs/images/img2img.png: a start image, and what becomes of it at rising strength."""
-    start = Image.open(SAMPLES / "cat.jpg").convert("RGB")
-    made = [draw(engine, "a cat", start, strength) for strength in STRENGTHS]
-    row = Image.new("RGB", (SIDE * (1 + len(made)), SIDE))
-    for k, image in enumerate([start, *made]):
-        row.paste(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (SIDE * k, 0))
-    row.save(IMAGES / "img2img.png", optimize=True)
+def draw_pairs(engine: Engine) -> None:
+    """Write docs/images/img2img.webp: start images, each with what becomes of it beside it."""
+    pairs = [
+        image
+        for name, prompt, strength in PAIRS
+        for image in (start_image(name), draw(engine, prompt, start_image(name), strength))
+    ]
+    grid(pairs, len(pairs)).save(IMAGES / "img2img.webp", quality=80, method=6)
 
 
-def draw_pair(engine: Engine) -> None:
+def draw_slider(engine: Engine) -> None:
     """Write static/img/before.webp and after.webp: the two sides of the start page's slider."""
-    start = Image.open(SAMPLES / "doodle-house.png").convert("RGB")
-    start.save(PAGES / "before.webp", quality=90)
-    draw(engine, "a house", start, PAIR_STRENGTH).save(PAGES / "after.webp", quality=85)
+    name, prompt, strength = SLIDER
+    start = start_image(name)
+    for side, image in {"before": start, "after": draw(engine, prompt, start, strength)}.items():
+        image.resize((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS).save(PAGES / f"{side}.webp", quality=80, method=6)
+
+
+def start_image(name: str) -> Image.Image:
+    return Image.open(SAMPLES / name).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
 def sketch(engine: Engine, prompt: str, seed: int = 1) -> Image.Image:
-    request = ImageRequest(prompt=prompt, width=256, height=256, num_inference_steps=20, seed=seed)
+    request = ImageRequest(prompt=prompt, width=SIDE, height=SIDE, num_inference_steps=20, seed=seed)
     return engine.generate(request).images[0]
 
 
 def changes(engine: Engine, start_name: str, prompt: str) -> list[Image.Image]:
     """Return a start image, and what becomes of it at each strength."""
-    start = Image.open(SAMPLES / start_name).convert("RGB")
+    start = start_image(start_name)
     return [start, *(draw(engine, prompt, start, strength) for strength in SHEET_STRENGTHS)]
 
 
@@ -78,7 +87,9 @@ def save_sheet(name: str, images: list[Image.Image]) -> None:
 
 
 def draw(engine: Engine, prompt: str, start: Image.Image, strength: float) -> Image.Image:
-    request = ImageRequest(mode="img2img", prompt=prompt, init_image=start, strength=strength, seed=1)
+    request = ImageRequest(
+        mode="img2img", prompt=prompt, init_image=start, strength=strength, seed=1, width=SIDE, height=SIDE
+    )
     return engine.generate(request).images[0]
 
 
