@@ -114,8 +114,9 @@ class GpuWorker(SimpleWorker):
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine
         begun = time.monotonic()
-        self.loaded = load_engine()
-        self.loaded.warm_up()
+        with ThreadPoolExecutor(1) as loading:  # a thread that ends, for one that stays slows down the denoising loop's
+            self.loaded = loading.submit(load_engine).result()
+            loading.submit(self.loaded.warm_up).result()
         engine, hands = shared(self.loaded)
         queue.note_loading(time.monotonic() - begun)
         self.log.info("Worker %s: %s", self.name, self.loaded.description())

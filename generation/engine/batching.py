@@ -87,6 +87,7 @@ class BatchingEngine:
         self._arriving: SimpleQueue[Ticket | None] = SimpleQueue()
         self._seats: list[Seat] = []
         self._turn = 0
+        self._threads = torch.get_num_threads()
         self._ends = Ends(engine)
         self._loop = threading.Thread(target=self._run, name="denoising", daemon=True)
         self._loop.start()
@@ -117,6 +118,9 @@ class BatchingEngine:
         self._ends.close()
 
     def _run(self) -> None:
+        # Only this thread computes with several others. OpenMP lets those of a second one sleep between operations, and
+        # everybody's too from then on: each step takes twice as long on two cores.
+        compute_with(self._threads)
         closing = False
         while self._seats or not closing:
             closing = self._admit() or closing
@@ -231,11 +235,17 @@ class BatchingEngine:
             ticket.ended.set_exception(error)
 
 
+def compute_with(threads: int) -> None:
+    """Let this thread, and no other, compute with so many."""
+    torch.get_num_threads()  # which at its first call in a thread takes the number over that any thread set last
+    torch.set_num_threads(threads)
+
+
 class Ends:
     """What comes before and after the loop, in a thread of its own: texts and pictures are encoded, latents decoded."""
 
     def __init__(self, engine: Engine):
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ends")
+        self._thread = ThreadPoolExecutor(1, "ends", compute_with, (1,))
         self._preparing = Together(
             self._thread, engine.prepare_all, lambda request: engine.frugally(engine.prepare, request)
         )
