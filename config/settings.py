@@ -202,10 +202,7 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True  # of changed passwords, addresses and second
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Atelier: "
 ACCOUNT_CHANGE_EMAIL = True  # one address an account, changed when the new one is confirmed
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
-ACCOUNT_REAUTHENTICATION_METHODS = {
-    "password",
-    "mfa",
-}  # a code by mail proves the mailbox, and whoever sits here has that
+ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}  # no code by mail: who sits here may read the mail too
 ACCOUNT_SESSION_REMEMBER = True
 STAFF_SECOND_FACTOR = env.switch("STAFF_SECOND_FACTOR", PRODUCTION)  # nobody reaches the admin without
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]

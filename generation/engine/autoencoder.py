@@ -1,8 +1,8 @@
 """Between pixels and latents: the only module that calls the VAE."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from generation.engine.inpainting import padded
 from generation.engine.loading import Checkpoint
 
 DRAFT_LATENTS = 32 * 32  # decoded for a draft at most: a quarter of a 512 x 512 image's, where a latent is 8 pixels
+Made = TypeVar("Made")
 CODED_TOGETHER = 4  # more gain little and take the VAE's memory so many times
 
 
@@ -46,10 +47,7 @@ class Autoencoder:
 
         Those of one size are encoded together.
         """
-        encoded: dict[int, Any] = {}
-        for part in _together(pixels):
-            encoded |= zip(part, self._encode(torch.cat([pixels[number] for number in part])), strict=True)
-        return [encoded[number] for number in range(len(pixels))]
+        return _together(self._encode, pixels)
 
     def _encode(self, pixels: torch.Tensor) -> list[Any]:
         encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
@@ -71,10 +69,7 @@ class Autoencoder:
 
     def decode_all(self, latents: Sequence[torch.Tensor]) -> list[Image.Image]:
         """Return the image of each of many latents (1, C, h, w), decoding those of one size together."""
-        images: dict[int, Image.Image] = {}
-        for part in _together(latents):
-            images |= zip(part, self.decode(torch.cat([latents[number] for number in part])), strict=True)
-        return [images[number] for number in range(len(latents))]
+        return _together(self.decode, latents)
 
     def draft(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
         """Return a picture of latents (1, C, h, w) in the proportions of width x height, at a bounded cost.
@@ -93,10 +88,14 @@ class Autoencoder:
         return torch.tensor(default if values is None else values, device=device, dtype=dtype).view(1, -1, 1, 1)
 
 
-def _together(tensors: Sequence[torch.Tensor]) -> Iterator[list[int]]:
-    """Yield the numbers of those that share a call of the VAE: of one size, and not too many."""
+def _together(call: Callable[[torch.Tensor], list[Made]], tensors: Sequence[torch.Tensor]) -> list[Made]:
+    """Return what a call makes of each of many tensors (1, ...), those of one size together, but not too many."""
     by_size: dict[torch.Size, list[int]] = {}
     for number, each in enumerate(tensors):
         by_size.setdefault(each.shape, []).append(number)
+    made: dict[int, Made] = {}
     for numbers in by_size.values():
-        yield from (numbers[start : start + CODED_TOGETHER] for start in range(0, len(numbers), CODED_TOGETHER))
+        for start in range(0, len(numbers), CODED_TOGETHER):
+            part = numbers[start : start + CODED_TOGETHER]
+            made |= zip(part, call(torch.cat([tensors[number] for number in part])), strict=True)
+    return [made[number] for number in range(len(tensors))]

@@ -87,9 +87,9 @@ class BatchingEngine:
         self._arriving: SimpleQueue[Ticket | None] = SimpleQueue()
         self._seats: list[Seat] = []
         self._turn = 0
-        self._threads = torch.get_num_threads()
+        threads = torch.get_num_threads()
         self._ends = Ends(engine)
-        self._loop = threading.Thread(target=self._run, name="denoising", daemon=True)
+        self._loop = threading.Thread(target=self._run, args=(threads,), name="denoising", daemon=True)
         self._loop.start()
 
     def generate(
@@ -117,10 +117,10 @@ class BatchingEngine:
         self._loop.join()
         self._ends.close()
 
-    def _run(self) -> None:
+    def _run(self, threads: int) -> None:
         # Only this thread computes with several others. OpenMP lets those of a second one sleep between operations, and
         # everybody's too from then on: each step takes twice as long on two cores.
-        compute_with(self._threads)
+        compute_with(threads)
         closing = False
         while self._seats or not closing:
             closing = self._admit() or closing
@@ -236,8 +236,8 @@ class BatchingEngine:
 
 
 def compute_with(threads: int) -> None:
-    """Let this thread, and no other, compute with so many."""
-    torch.get_num_threads()  # which at its first call in a thread takes the number over that any thread set last
+    """Let this thread compute with so many; threads that begin later do too, unless they say otherwise."""
+    torch.get_num_threads()  # else the first operation here would take over what another thread set last
     torch.set_num_threads(threads)
 
 
