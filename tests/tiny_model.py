@@ -1,6 +1,8 @@
 """A Stable Diffusion checkpoint with random weights, small enough to make an image in milliseconds; no download."""
 
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +41,7 @@ def build_tiny_model(
     folder: Path, kind: Kind = "sd", prediction_type: str = "epsilon", time_cond_proj_dim: int | None = None
 ) -> Path:
     """Write a checkpoint in diffusers format to folder, the same weights every time, and return folder."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+    with _same_weights():
         tokenizer = _tokenizer()
         parts = {
             "vae": _vae(),
@@ -63,8 +64,7 @@ def build_tiny_model(
 
 def build_tiny_sd3(folder: Path) -> Path:
     """Write a Stable Diffusion 3 checkpoint to folder, the same weights every time, and return folder."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+    with _same_weights():
         tokenizer = _tokenizer()
         transformer = SD3Transformer2DModel(
             sample_size=8,
@@ -93,8 +93,7 @@ def build_tiny_sd3(folder: Path) -> Path:
 
 def build_tiny_flux(folder: Path) -> Path:
     """Write a Flux checkpoint to folder, the same weights every time, and return folder."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+    with _same_weights():
         tokenizer = _tokenizer()
         transformer = FluxTransformer2DModel(
             in_channels=64,
@@ -118,6 +117,14 @@ def build_tiny_flux(folder: Path) -> Path:
         )
     pipeline.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def _same_weights() -> Iterator[None]:
+    """Let what is made at random in the block be the same every time, and leave the tests' own randomness alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        yield
 
 
 def _tokenizer() -> CLIPTokenizer:
