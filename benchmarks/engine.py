@@ -1,13 +1,15 @@
 """The engine beside plain diffusers, img2img with one model, in one run: python -m benchmarks.engine.
 
-Everybody makes the same requests, in turns, and a round's ratios are those of one minute on one machine.
+Everybody makes the same requests, in turns, and a round's ratios are those of one minute on one machine. Each has a
+process of its own: OpenMP computes slower as soon as a second thread of a process computes with several.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from benchmarks.calls import calls
 from benchmarks.report import Table, publish, quantile, say
 from config.settings import BASE_DIR
 from generation.engine import BatchingEngine, Engine, EngineSettings, ImageRequest
+from generation.engine.loading import choose_device, choose_dtype
 
 STARTER = BASE_DIR / "generation" / "starter"
 
@@ -87,8 +90,12 @@ def arguments(request: ImageRequest) -> dict[str, Any]:
     }
 
 
-def of_engine(generate: Callable[[ImageRequest], object], at_once: int) -> Make:
-    """Return callers of the engine, so many at a time."""
+def of_engine(model: str, together: bool) -> Make:
+    """Return callers of the engine: all at once, or one after another."""
+    settings = EngineSettings(model=model, safety="none")
+    with ThreadPoolExecutor(1) as loading:  # as the gpu worker does
+        engine = loading.submit(Engine.load, settings).result()
+    generate = BatchingEngine(engine).generate if together else engine.generate
 
     def make(wanted: Sequence[ImageRequest]) -> list[float]:
         begun = time.perf_counter()
@@ -97,19 +104,45 @@ def of_engine(generate: Callable[[ImageRequest], object], at_once: int) -> Make:
             generate(request)
             return time.perf_counter() - begun
 
-        with ThreadPoolExecutor(at_once) as callers:
+        if not together:
+            return [call(request) for request in wanted]
+        with ThreadPoolExecutor(len(wanted)) as callers:
             return list(callers.map(call, wanted))
 
     return make
 
 
-def compare(makers: dict[str, Make], callers: int, mixed: bool, pixels: int, rounds: int) -> Table:
+class Maker:
+    """Somebody who makes images, in a process of its own."""
+
+    def __init__(self, build: Callable[..., Make], *arguments: Any) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.process = ProcessPoolExecutor(1, spawn, initializer=begin, initargs=(build, *arguments))
+
+    def make(self, callers: int, mixed: bool, pixels: int, seed: int) -> list[float]:
+        """Return how long each of so many callers waited, in seconds."""
+        return self.process.submit(make_in_process, callers, mixed, pixels, seed).result()
+
+
+make_here: Make  # in the process of a Maker
+
+
+def begin(build: Callable[..., Make], *arguments: Any) -> None:
+    global make_here
+    make_here = build(*arguments)
+
+
+def make_in_process(callers: int, mixed: bool, pixels: int, seed: int) -> list[float]:
+    return make_here(requests(callers, mixed, pixels, seed))
+
+
+def compare(makers: dict[str, Maker], callers: int, mixed: bool, pixels: int, rounds: int) -> Table:
     """Let everybody make the same images, round after round, and return what came of it."""
     images: dict[str, list[float]] = {name: [] for name in makers}
     waited: dict[str, list[float]] = {name: [] for name in makers}
     for number in range(rounds):
-        for name, make in makers.items():
-            each = make(requests(callers, mixed, pixels, seed=number))
+        for name, maker in makers.items():
+            each = maker.make(callers, mixed, pixels, seed=number)
             images[name].append(callers / max(each))
             waited[name] += each
         say(f"{callers} callers, {'mixed' if mixed else 'alike'}: round {number + 1} of {rounds}")
@@ -131,29 +164,28 @@ def main() -> None:
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    engine = Engine.load(EngineSettings(model=options.model, safety="none"))
-    batching = BatchingEngine(engine)
-    model, device, dtype = options.model, engine.device, engine.dtype
-    sequential = {
-        "diffusers, its defaults, one by one": of_diffusers(model, torch.float32, device),
-        f"diffusers, {str(dtype).removeprefix('torch.')}, one by one": of_diffusers(model, dtype, device),
+    model, device = options.model, choose_device("auto")
+    dtype = choose_dtype("auto", device)
+    precision = str(dtype).removeprefix("torch.")
+    batch = f"diffusers, {precision}, one batch"
+    makers = {
+        "diffusers, its defaults, one by one": Maker(of_diffusers, model, torch.float32, device),
+        f"diffusers, {precision}, one by one": Maker(of_diffusers, model, dtype, device),
+        batch: Maker(of_diffusers_in_batches, model, dtype, device),
+        "our engine, one by one": Maker(of_engine, model, False),
+        "our engine, all in one loop": Maker(of_engine, model, True),
     }
-    uniform = {
-        f"diffusers, {str(dtype).removeprefix('torch.')}, one batch": of_diffusers_in_batches(model, dtype, device)
-    }
+    for maker in makers.values():  # warm up
+        for callers in options.callers:
+            maker.make(callers, False, options.pixels, seed=99)
     tables = []
     for callers in options.callers:
-        ours = {
-            "our engine, one by one": of_engine(engine.generate, 1),
-            "our engine, all in one loop": of_engine(batching.generate, callers),
-        }
         for mixed in (False, True):
-            makers = sequential | ({} if mixed else uniform) | ours
-            for make in makers.values():  # warm up
-                make(requests(1, False, options.pixels, seed=99)[:1])
-            tables.append(compare(makers, callers, mixed, options.pixels, options.rounds))
-    batching.close()
-    publish("engine", tables, engine=engine.description())
+            able = {name: maker for name, maker in makers.items() if not (mixed and name == batch)}
+            tables.append(compare(able, callers, mixed, options.pixels, options.rounds))
+    for maker in makers.values():
+        maker.process.shutdown()
+    publish("engine", tables, model=model, device=str(device), precision=precision)
 
 
 if __name__ == "__main__":
