@@ -1,5 +1,6 @@
 """The web application, in a process of its own (config/serve.py)."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -48,4 +49,6 @@ django_application = get_asgi_application()
 
 from generation.waiting import Waiting  # noqa: E402  (models need Django to be set up first)
 
+gc.collect()
+gc.freeze()  # what is loaded stays: looking through all of it for garbage would stop every request for a while
 application = Waiting(django_application)  # type: ignore[arg-type] # Django's own types are narrower
