@@ -106,24 +106,34 @@ def refuse_suspended(user: User) -> None:
         raise AccountSuspended(user.suspension_reason)
 
 
+def today(user: User) -> date:
+    """Return the day that it is where the account is."""
+    return local_day(user, timezone.now())
+
+
 def admit(
-    user: User, api_key: ApiKey | None, images: int, credits: int, live: Callable[[], int], allowed: Limits
-) -> date:
+    user: User,
+    api_key: ApiKey | None,
+    images: int,
+    credits: int,
+    live: Callable[[], int],
+    allowed: Limits,
+    counted_on: date,
+) -> None:
     """Count one request, its images, and through which key the credits may go, in the caller's transaction.
 
     `allowed` comes from `limits`. `live` returns how many generations of the account are queued or running, this one
     included, and is asked only where that is limited; the caller holds a lock that keeps it from growing meanwhile.
-    Returns the account's day, which `give_back` wants to know.
+    `counted_on` is `today`, which `give_back` wants to know as well.
 
     Raises:
         RateLimited, QuotaExceeded, SpendingCapReached: the caller's transaction must be rolled back.
     """
     now = timezone.now()
-    today = local_day(user, now)
     counted = {
         minute(now): (1, allowed.requests_per_minute),
-        day(today): (images, allowed.images_per_day),
-        month(today): (images, allowed.images_per_month),
+        day(counted_on): (images, allowed.images_per_day),
+        month(counted_on): (images, allowed.images_per_month),
     }
     taken = take(Usage, user.pk, counted)
     if minute(now) not in taken:
@@ -132,13 +142,12 @@ def admit(
     if allowed.generations_at_once is not None and live() > allowed.generations_at_once:
         words = f"Generations at once: {allowed.generations_at_once} is your limit; try again when one has ended."
         raise RateLimited(words, AT_ONCE_RETRY_SECONDS)
-    if day(today) not in taken:
+    if day(counted_on) not in taken:
         raise QuotaExceeded("daily")
-    if month(today) not in taken:
+    if month(counted_on) not in taken:
         raise QuotaExceeded("monthly")
-    if api_key and not take(KeySpending, api_key.pk, {month(today): (credits, api_key.spending_cap_credits)}):
+    if api_key and not take(KeySpending, api_key.pk, {month(counted_on): (credits, api_key.spending_cap_credits)}):
         raise SpendingCapReached(spending(api_key))
-    return today
 
 
 def give_back(user_id: int, api_key_id: int | None, images: int, credits: int, counted_on: date) -> None:
@@ -157,13 +166,13 @@ def give_back(user_id: int, api_key_id: int | None, images: int, credits: int, c
 def allowances(user: User, live: int = 0, allowed: Limits | None = None) -> list[Allowance]:
     """Return every counted limit with how much of it is used; `allowed` from `limits`."""
     now, allowed = timezone.now(), allowed or limits(user)
-    today = local_day(user, now)
-    periods = [minute(now), day(today), month(today)]
+    on = local_day(user, now)
+    periods = [minute(now), day(on), month(on)]
     used = dict(Usage.objects.filter(user=user, period__in=periods).values_list("period", "count"))
     resets = [
         next_minute(now),
-        midnight(user, today + timedelta(days=1)),
-        midnight(user, first_of_next_month(today)),
+        midnight(user, on + timedelta(days=1)),
+        midnight(user, first_of_next_month(on)),
     ]
     names = ("requests_per_minute", "images_per_day", "images_per_month")
     counted = [
@@ -188,9 +197,9 @@ def spending(api_key: ApiKey) -> Allowance:
 
 def spendings(user: User, api_keys: Iterable[ApiKey]) -> list[tuple[ApiKey, Allowance]]:
     """Return each of the account's keys with the credits that went, or may still go, through it this month."""
-    today = local_day(user, timezone.now())
-    spent = KeySpending.objects.filter(api_key__user=user, period=month(today)).values_list("api_key_id", "count")
-    used, resets_at = dict(spent), midnight(user, first_of_next_month(today))
+    on = today(user)
+    spent = KeySpending.objects.filter(api_key__user=user, period=month(on)).values_list("api_key_id", "count")
+    used, resets_at = dict(spent), midnight(user, first_of_next_month(on))
     return [
         (key, Allowance("spending_cap_credits", key.spending_cap_credits, used.get(key.pk, 0), resets_at))
         for key in api_keys

@@ -54,7 +54,9 @@ def forget(user: User) -> None:
 
 @receiver(ledger.lowered, sender=Wallet)
 def on_lowered(user_id: int, **_: Any) -> None:
-    ring_if_wanted(user_id)
+    # After the commit, where nobody waits for it; should it fail, the account's next request asks again.
+    if gateway.is_on():
+        transaction.on_commit(partial(ring_if_wanted, user_id), robust=True)
 
 
 def ring_if_wanted(user_id: int) -> None:

@@ -76,8 +76,9 @@ def credits_ahead(generation: Generation, now: Sight) -> float:
     many as keep that account level with this one, by what both used and by their plans' weights.
     """
     mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
+    others_run = Q(status=Status.PROCESSING) & ~Q(pk=generation.pk)  # it may run by now
     sums = mine.values_list("account__plan__queue_weight").annotate(
-        running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
+        running=Sum("held_credits", filter=others_run, default=0),
         older=Sum("held_credits", filter=Q(status=Status.QUEUED, pk__lt=generation.pk), default=0),
     )
     own = next(iter(sums), None)

@@ -5,6 +5,7 @@ transaction; Redis is told after the commit. A claim is a lease under an attempt
 can write nothing, so a worker that was given up and comes back late can neither publish nor charge.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -25,6 +26,8 @@ from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
 from generation.webhooks import outbox
 
+logger = logging.getLogger(__name__)
+
 TRY_AGAIN = "Failed, Try Again"
 FETCH_LEASE = timedelta(seconds=60)  # two images, each within its deadline, and stored
 
@@ -33,7 +36,6 @@ class NotReproducible(Exception):
     """The generation can't be made again and compared; the text says why."""
 
 
-@transaction.atomic
 def submit(
     account: User,
     params: Params,
@@ -56,7 +58,7 @@ def submit(
         AlreadySubmitted: nothing was written either; it carries the earlier generation under the same key.
     """
     quotas.refuse_suspended(account)
-    generation = Generation.objects.create(
+    generation = Generation(
         account=account,
         api_key=api_key,
         params=params.as_json(),
@@ -70,18 +72,34 @@ def submit(
         reproduces=reproduces,
         held_credits=pricing.credits(params),
     )
+    record(generation, repeatable, limits or quotas.limits(account))
+    expect(generation)
+    return generation
+
+
+@transaction.atomic
+def record(generation: Generation, repeatable: Repeatable | None, limits: quotas.Limits) -> None:
+    """Write a new generation down, with all that goes with it."""
+    account, api_key = generation.account, generation.api_key
+    generation.counted_on = today = quotas.today(account)
+    generation.save(force_insert=True)
+    queue.ring(generation)  # the first thing after the commit, so that a worker begins while we see to the rest
     if repeatable:
         idempotency.remember(generation, repeatable)
     ledger.hold(account.pk, generation.held_credits, generation.cause)
     # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
-    live_ones = partial(live, account)
-    allowed = limits or quotas.limits(account)
-    generation.counted_on = quotas.admit(account, api_key, params.samples, generation.held_credits, live_ones, allowed)
-    generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
-    generation.save(update_fields=["counted_on", "expected_at"])
+    live_ones, images = partial(live, account), generation.params["samples"]
+    quotas.admit(account, api_key, images, generation.held_credits, live_ones, limits, today)
     outbox.record_submission(generation)
-    queue.ring(generation)
-    return generation
+
+
+def expect(generation: Generation) -> None:
+    """Note when the generation will be over, by what is known now."""
+    try:
+        generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
+        Generation.objects.filter(pk=generation.pk).update(expected_at=generation.expected_at)
+    except DatabaseError:  # the generation is there and will be made; nobody may be told that it failed
+        logger.exception("Nothing was estimated for %s.", generation)
 
 
 def reproduce(original: Generation, api_key: ApiKey) -> Generation:
@@ -210,13 +228,18 @@ def succeed(
     computed_at: datetime | None = None,
     largest_difference: int | None = None,
 ) -> bool:
-    """End a claimed generation whose images are stored: charge the images that were delivered and release the rest."""
+    """End a claimed generation whose images are stored: charge the images that were delivered and release the rest.
+
+    Its `step` says how many it took.
+    """
     blanked_images = sum(nsfw)
     charged_credits = pricing.image_credits(generation.parameters) * (len(nsfw) - blanked_images)
     return end(
         claimed(generation),
         generation.pk,
+        generation,
         status=Status.SUCCESS,
+        step=generation.step,
         charged_credits=charged_credits,
         nsfw=list(nsfw),
         blanked_images=blanked_images,
@@ -267,12 +290,18 @@ def queue_again(rows: QuerySet[Generation], pk: int, attempt: int) -> bool:
     return bool(won)
 
 
-def end(rows: QuerySet[Generation], pk: int, **changes: Any) -> bool:
-    """Move the row into a final state if it is still among `rows`, with its credits and its webhook; tell whether."""
+def end(rows: QuerySet[Generation], pk: int, claimed: Generation | None = None, **changes: Any) -> bool:
+    """Move the row into a final state if it is still among `rows`, with its credits and its webhook; tell whether.
+
+    A worker need not read again what it `claimed`: nobody else changes it meanwhile.
+    """
+    changes |= {"finished_at": timezone.now(), "lease_until": None}
     with transaction.atomic():
-        if not rows.update(finished_at=timezone.now(), lease_until=None, **changes):
+        if not rows.update(**changes):
             return False
-        generation = Generation.objects.get(pk=pk)
+        generation = claimed or Generation.objects.get(pk=pk)
+        for name, value in changes.items():
+            setattr(generation, name, value)
         ledger.settle(generation.cause, generation.charged_credits)
         if generation.counted_on:
             images = 0 if generation.status == Status.SUCCESS else generation.params["samples"]

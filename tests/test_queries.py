@@ -23,14 +23,14 @@ from tests.v3 import bodies
 MANY = 60  # more than a page of the history holds
 
 API = {
-    "text2img": 20,
-    "img2img": 20,
-    "inpaint": 20,
+    "text2img": 19,
+    "img2img": 19,
+    "inpaint": 19,
     "fetch of a success": 4,
     "fetch of a failure": 3,
     "fetch of one that waits": 9,
     "fetch of nothing": 3,
-    "reproduce": 23,
+    "reproduce": 22,
     "cancel": 21,
     "account": 6,
     "events": 3,

@@ -37,12 +37,16 @@ def on_plan(person: Person, **limits: int | None) -> User:
 
 
 def admit(user: User, images: int = 1, live: int = 1) -> date:
-    return transaction.atomic(quotas.admit)(user, None, images, images, lambda: live, quotas.limits(user))
+    on = quotas.today(user)
+    transaction.atomic(quotas.admit)(user, None, images, images, lambda: live, quotas.limits(user), on)
+    return on
 
 
 def spend(user: User, key: ApiKey | None, credits: int) -> date:
     """Admit one request through a key."""
-    return transaction.atomic(quotas.admit)(user, key, 1, credits, one_live, quotas.limits(user))
+    on = quotas.today(user)
+    transaction.atomic(quotas.admit)(user, key, 1, credits, one_live, quotas.limits(user), on)
+    return on
 
 
 def one_live() -> int:
