@@ -34,6 +34,7 @@ from billing.models import Pack
 from config.storage import storages
 from generation import making, services, storage
 from generation.engine import Engine, EngineSettings
+from generation.heart import hearts
 from generation.models import Generation
 from generation.params import Inputs, Params
 from tests.addresses import Address, addresses
@@ -134,7 +135,8 @@ def make(engine: Engine, person: Person, params: Params, inputs: Inputs | None =
     generation = services.submit(person.user, params, inputs or Inputs(), "order-7", api_key=person.api_key)
     claimed = services.claim(generation.pk)
     assert claimed
-    making.make(claimed, engine, threading.Event())
+    with hearts() as beating:
+        making.make(claimed, engine, threading.Event(), beating)
     return Generation.objects.get(pk=generation.pk)
 
 

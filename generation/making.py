@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -16,9 +17,9 @@ from django.utils import timezone
 from config import logs
 from generation import images, services, storage
 from generation.engine import BatchingEngine, ImageRequest, ImageResult, LoadedModel, UnsupportedRequest
-from generation.heart import Heart
+from generation.heart import Hearts
 from generation.models import Generation, Status
-from generation.progress import Show
+from generation.progress import SHOW_SECONDS, Show
 
 logger = logging.getLogger(__name__)
 
@@ -47,26 +48,40 @@ def storage_faults() -> Iterator[None]:
 
 
 class Lease:
-    """A claim that renews itself from a thread, and interrupts the computing when it may not go on."""
+    """A claim that is renewed beside the computing, and interrupts it when it may not go on."""
 
     def __init__(self, generation: Generation, stopping: threading.Event) -> None:
         self.generation, self.stopping = generation, stopping
         self.show = Show(generation)
         self.step, self.lost = 0, False
+        self.renewed_at = time.monotonic()  # it was claimed just now
         self.stop_at = float("inf")  # monotonic seconds
-        self.heart = Heart(self.renew, min(RENEW_SECONDS, settings.LEASE_SECONDS / 3))
+
+    @contextmanager
+    def kept(self, hearts: Hearts) -> Iterator[None]:
+        """Renew the claim and show the progress while the block runs."""
+        interval_seconds = min(RENEW_SECONDS, settings.LEASE_SECONDS / 3)
+        with (
+            hearts.database.beating(self.renew, interval_seconds),
+            hearts.redis.beating(self.show.beat, SHOW_SECONDS),
+        ):
+            yield
 
     def renew(self) -> None:
-        if not services.renew(self.generation, self.step):
+        begun = time.monotonic()
+        if services.renew(self.generation, self.step):
+            self.renewed_at = begun
+        else:
             self.lost = True
 
     def confirm(self) -> None:
-        """Renew now.
+        """Make sure that nobody else can have the claim now.
 
         Raises:
             LeaseLost
         """
-        self.renew()
+        if time.monotonic() - self.renewed_at > settings.LEASE_SECONDS / 3:
+            self.renew()
         if self.lost:
             raise LeaseLost
 
@@ -86,22 +101,27 @@ class Lease:
         self.check()
 
 
-def make(generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event) -> None:
+def make(
+    generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event, hearts: Hearts
+) -> None:
     """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
     with logs.about(generation=generation.pk):
-        work_on(generation, engine, stopping)
+        work_on(generation, engine, stopping, hearts)
 
 
-def work_on(generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event) -> None:
+def work_on(
+    generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event, hearts: Hearts
+) -> None:
     started = time.monotonic()
     lease = Lease(generation, stopping)
     try:
-        with lease.heart, lease.show.heart:
+        with lease.kept(hearts):
             result = engine.generate(read_request(generation), on_step=lease.on_step, on_draft=lease.show.on_draft)
             computed_at = timezone.now()
             lease.confirm()  # nothing is published under a claim that was lost meanwhile
             store(generation, result, engine)
             largest_difference = difference(generation, result)
+        generation.step = lease.step
         if not services.succeed(
             generation,
             result.nsfw,
@@ -172,10 +192,12 @@ def store(generation: Generation, result: ImageResult, engine: LoadedModel | Bat
         seed = result.seeds[k]
         text = images.parameters_text(params, seed=seed, sampler=engine.scheduler_name, model=engine.model_name)
         recipe = params.as_json() | {"seed": seed, "samples": 1, "model": engine.model_name}
-        png = images.encode_png(image, text, recipe)
+        with ThreadPoolExecutor(1) as beside:
+            thumbnail = beside.submit(images.encode_thumbnail, image)
+            png = images.encode_png(image, text, recipe)
         with storage_faults():
             storage.save_image(generation, k, png, as_base64=params.base64)
-            storage.save_thumbnail(generation, k, images.encode_thumbnail(image))
+            storage.save_thumbnail(generation, k, thumbnail.result())
 
 
 def difference(generation: Generation, result: ImageResult) -> int | None:

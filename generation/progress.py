@@ -16,7 +16,6 @@ from PIL import Image
 from redis import RedisError
 
 from generation import images, queue
-from generation.heart import Heart
 from generation.models import Generation
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "atelier:progress"  # Progress as JSON, of every generation that is watched
 WATCHED_SECONDS = 15  # how long a watcher counts after the last sign of life
 KEPT_SECONDS = 60
-BEAT_SECONDS = 0.3
+SHOW_SECONDS = 0.3
 DRAFT_SHARE = 0.1  # of the computing time may go into drafts
 
 
@@ -68,7 +67,7 @@ def publish(progress: Progress) -> None:
 
 
 class Show:
-    """Publishes one attempt's progress from a thread, so that Redis never holds up the computing."""
+    """Publishes one attempt's progress by a beat (heart.py), so that Redis never holds up the computing."""
 
     def __init__(self, generation: Generation) -> None:
         self.now = Progress(generation.pk, generation.attempt, 0, 0)
@@ -76,7 +75,6 @@ class Show:
         self.watched = False
         self.draft, self.drafts = "", 0
         self.painting_seconds, self.started = 0.0, time.monotonic()
-        self.heart = Heart(self.beat, BEAT_SECONDS)
 
     def beat(self) -> None:
         try:

@@ -4,15 +4,19 @@ RQ's default worker forks for every job, which would load the weights each time 
 a thread for each job, and they meet in the denoising loop of the engine.
 """
 
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psutil
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import connection
 from prometheus_client import Histogram
+from redis.client import Pipeline
 from rq import get_current_job
 from rq.command import parse_payload
 from rq.exceptions import StopRequested
@@ -20,14 +24,16 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.timeouts import TimerDeathPenalty
+from rq.utils import now
 from rq.worker import SimpleWorker, WorkerStatus
 
 from config.nudges import attempt
 from generation import making, queue, services
 from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
-from generation.heart import Heart
+from generation.heart import Hearts, hearts
 
 RQ_HEARTBEAT_SECONDS = 15
+FRESH = timedelta(seconds=1)  # a heartbeat of the worker itself that is younger need not be repeated
 SIGNAL_SECONDS = 2  # a signal that comes just before the main thread blocks, or to another thread, waits so long
 
 STEP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # seconds
@@ -35,6 +41,7 @@ STEP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # seconds
 stopping = threading.Event()
 step_seconds = Histogram("step_seconds", "Of each step of the loop.", buckets=STEP_BUCKETS, registry=None)
 engine: BatchingEngine | PipelineEngine | None = None
+beating: Hearts | None = None
 making_now: dict[str, int] = {}  # job id → generation
 stopped_jobs: set[str] = set()  # of those, the ones that somebody stopped by RQ's own command
 
@@ -49,19 +56,25 @@ def make_next() -> None:
     Raises:
         Stopped: RQ shall know.
     """
-    if engine is None:
+    if engine is None or beating is None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
-    close_old_connections()  # one that broke while the worker was idle
+    replace_broken_connection()
     job = get_current_job()
     job_id = job.id if job else ""
     if generation := services.claim_next():
         making_now[job_id] = generation.pk
         try:
-            making.make(generation, engine, stopping)
+            making.make(generation, engine, stopping, beating)
         finally:
             del making_now[job_id]
     if job_id in stopped_jobs:
         raise Stopped
+
+
+def replace_broken_connection() -> None:
+    """Let this thread, which keeps its connection to the database, have a new one if that broke while it was idle."""
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()
 
 
 def load_engine() -> Engine | PipelineEngine:
@@ -112,7 +125,7 @@ class GpuWorker(SimpleWorker):
     dequeue_timeout = SIGNAL_SECONDS
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
-        global engine
+        global engine, beating
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as loading:  # a thread that ends, for one that stays slows down the denoising loop's
             self.loaded = loading.submit(load_engine).result()
@@ -124,12 +137,16 @@ class GpuWorker(SimpleWorker):
         self.hands = ThreadPoolExecutor(hands, thread_name_prefix="hand")
         self.is_waiting = False
         self.stopping_one = threading.Lock()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: looking through all of it for garbage would stop every thread for a while
         self.beat()
-        try:
-            with Heart(self.beat, queue.BEAT_SECONDS):
-                return super().work(*args, **kwargs)
-        finally:
-            queue.end_beating(self.name)
+        with hearts() as beating:
+            self.hearts = beating
+            try:
+                with beating.redis.beating(self.beat, queue.BEAT_SECONDS):
+                    return super().work(*args, **kwargs)
+            finally:
+                queue.end_beating(self.name)
 
     def beat(self) -> None:
         queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | facts(self.loaded))
@@ -155,7 +172,8 @@ class GpuWorker(SimpleWorker):
     def execute(self, job: Job, queue: Queue, execution: Execution) -> None:
         """Do a job, in a thread of its own."""
         try:
-            with Heart(lambda: self.maintain_heartbeats(job, execution), RQ_HEARTBEAT_SECONDS):
+            keep = partial(self.maintain_heartbeats, job, execution)
+            with self.hearts.redis.beating(keep, RQ_HEARTBEAT_SECONDS):
                 self.perform_job(job, queue, execution)
         except Exception:  # Redis went away; the job's generation has ended or will be taken back
             self.log.exception("RQ was not told how %s ended.", job.id)
@@ -170,6 +188,15 @@ class GpuWorker(SimpleWorker):
         """Tell RQ how the worker is: not idle while any job runs, though it waits for more."""
         idle = state == WorkerStatus.IDLE and not self.executions
         super().set_state(WorkerStatus.BUSY if state == WorkerStatus.IDLE and not idle else state, *args, **kwargs)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell RQ that the worker lives; for each job RQ itself would do so three times, by nine messages."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif self.last_heartbeat is None or now() - self.last_heartbeat > FRESH:
+            with self.connection.pipeline(transaction=False) as together:
+                super().heartbeat(timeout, together)
+                together.execute()
 
     def handle_payload(self, message: dict[str, Any]) -> None:
         """Obey a command of RQ's; `stop-job` by RQ itself only looks at one job of a worker."""
@@ -186,7 +213,7 @@ class GpuWorker(SimpleWorker):
         if execution is None:
             return
         stopped_jobs.add(execution.job_id)
-        close_old_connections()
+        replace_broken_connection()
         if pk := making_now.get(execution.job_id):
             services.cancel(pk)
 

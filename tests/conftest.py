@@ -166,6 +166,7 @@ def work(engine: Any) -> Callable[[], None]:
     import threading
 
     from generation import jobs, making, services
+    from generation.heart import hearts
     from generation.models import Generation, Status
 
     def run() -> None:
@@ -173,6 +174,7 @@ def work(engine: Any) -> Callable[[], None]:
             if not generation.inputs_ready:
                 jobs.fetch_inputs()
             if claim := services.claim(generation.pk):
-                making.make(claim, engine, threading.Event())
+                with hearts() as beating:
+                    making.make(claim, engine, threading.Event(), beating)
 
     return run

@@ -7,6 +7,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 from generation import making, progress, services
+from generation.heart import hearts
 from generation.models import Generation, Status
 from generation.progress import Progress
 from tests.conftest import Person
@@ -62,7 +63,8 @@ def test_a_sample_becomes_an_image_that_is_kept_in_the_history(
     expect(page.get_by_alt_text("What the image is becoming")).to_have_attribute(
         "src", f"data:image/jpeg;base64,{draft}"
     )
-    making.make(claim, engine, threading.Event())
+    with hearts() as beating:
+        making.make(claim, engine, threading.Event(), beating)
 
     before, after = page.get_by_alt_text("Before", exact=True), page.get_by_alt_text("Image 1: a cat in the snow")
     for image in (before, after):

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops
 
 from billing import ledger
 from generation import images, making, queue, services, storage, worker
+from generation.heart import hearts
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
 from tests.conftest import Person
@@ -43,7 +44,8 @@ class AtStep:
 def make(generation: Generation, engine: Any, stopping: threading.Event | None = None) -> Generation:
     claim = services.claim(generation.pk)
     if claim:
-        making.make(claim, engine, stopping or threading.Event())
+        with hearts() as beating:
+            making.make(claim, engine, stopping or threading.Event(), beating)
     return row(generation)
 
 
@@ -163,12 +165,26 @@ def test_nothing_is_written_under_a_claim_that_was_lost(submit: Submit, engine: 
         lapse(generation)
         services.take_back(generation.pk, 1)
         services.claim(generation.pk)
+        time.sleep(2 * making.RENEW_SECONDS)
 
     ended = make(generation, AtStep(engine, 2, lose))
 
     assert (ended.status, ended.attempt, ended.charged_credits) == (Status.PROCESSING, 2, 0)
     assert stored(ended) == []
     assert alice.balance == 999  # still held
+
+
+def test_a_claim_that_may_have_lapsed_is_renewed_before_anything_is_stored(submit: Submit, settings: Any) -> None:
+    generation = submit()
+    claim = services.claim(generation.pk)
+    assert claim
+    lease = making.Lease(claim, threading.Event())
+    services.cancel(generation.pk)
+
+    lease.confirm()  # it was claimed just now: nobody else can have it, and success will find that it was canceled
+    lease.renewed_at -= settings.LEASE_SECONDS
+    with pytest.raises(making.LeaseLost):
+        lease.confirm()
 
 
 def test_the_lease_is_renewed_while_the_engine_works(submit: Submit, engine: Any, settings: Any) -> None:
