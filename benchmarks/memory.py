@@ -1,8 +1,9 @@
 """The memory of a gpu worker over very many images, beside plain diffusers: python -m benchmarks.memory.
 
-Both make the same small mixed images, each in a process of its own: the worker of a running site for several callers
-at once, as it does, and the pipeline (pipeline.py) one after another. At each mark nothing runs, and only these two
-processes are looked at: RSS is all of a process's memory in RAM, USS the part of it that it shares with no other.
+All make the same small mixed images, each in a process of its own: the worker of a running site for several callers at
+once, as it does; one that does what plain diffusers do, one image at a time without a safety checker; and the pipeline
+(pipeline.py). At each mark nothing runs: RSS is all of a process's memory in RAM, USS the part of it that it shares
+with no other.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,14 +28,10 @@ from benchmarks.site import customer, database, making, serving, stop
 WARM_UP = 20  # images
 MARKS = 5
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
-COLUMNS = (
-    "images made",
-    "gpu worker, MiB of RSS",
-    "diffusers, MiB of RSS",
-    "times diffusers",
-    "gpu worker, MiB of USS",
-    "diffusers, MiB of USS",
-)
+ALIKE = {"BATCH_IMAGES": "1", "SAFETY_CHECKER": "none"}
+WORKERS = {"gpu worker": {}, "one at a time": ALIKE}  # and their environment
+DIFFUSERS = "diffusers"
+FIRST = 200  # images, from where on the growth counts
 
 
 @dataclass(frozen=True)
@@ -90,34 +87,38 @@ def marks(images: int) -> list[int]:
     return sorted({min(WARM_UP, equal[0]), *equal})
 
 
-async def make_on_site(site: Site, bodies: list[dict[str, Any]], callers: int) -> None:
+async def make_on_site(site: Site, callers: int, bodies: list[dict[str, Any]]) -> None:
     async with session() as sender:
         await send_all(bodies, callers, partial(site.image, sender))
 
 
 def measure(
-    site: Site, worker: psutil.Process, plain: Raw, bodies: list[dict[str, Any]], callers: int
-) -> list[tuple[int, Used, Used]]:
-    """Let both make all images, and return what each used at each mark."""
+    name: str, process: psutil.Process, make: Callable[[list[dict[str, Any]]], None], bodies: list[dict[str, Any]]
+) -> list[Used]:
+    """Let a process make all images, and return what it used at each mark."""
     seen = []
     for begin, end in pairwise([0, *marks(len(bodies))]):
-        asyncio.run(make_on_site(site, bodies[begin:end], callers))
-        plain.make(bodies[begin:end])
-        seen.append((end, Used.by(worker), Used.by(plain.process)))
-        say(f"{end} of {len(bodies)} images: worker {seen[-1][1].rss:.0f} MiB, diffusers {seen[-1][2].rss:.0f} MiB")
+        make(bodies[begin:end])
+        seen.append(Used.by(process))
+        say(f"{end} of {len(bodies)} images, {name}: {seen[-1].rss:.0f} MiB")
     return seen
 
 
-def tables(title: str, seen: list[tuple[int, Used, Used]]) -> list[Table]:
+def tables(title: str, counts: list[int], seen: dict[str, list[Used]]) -> list[Table]:
     """Return the memory at each mark, and its growth after the first of the equal distances."""
-    rows = [(count, mine.rss, its.rss, mine.rss / its.rss, mine.uss, its.uss) for count, mine, its in seen]
-    first, last = seen[-MARKS:][0], seen[-1]
-    growth = [
-        (name, 100 * (last[k].rss / first[k].rss - 1), 100 * (last[k].uss / first[k].uss - 1))
-        for k, name in ((1, "gpu worker"), (2, "diffusers"))
+    rss = [(count, *(used[k].rss for used in seen.values())) for k, count in enumerate(counts)]
+    first = next((k for k, count in enumerate(counts) if count >= FIRST), 0)
+    base = seen[DIFFUSERS][-1].rss
+    last = [
+        (name, used[-1].rss, used[-1].rss / base, 100 * (used[-1].rss / used[first].rss - 1), used[-1].uss)
+        for name, used in seen.items()
     ]
-    grown = f"Growth from image {first[0]:,} to image {last[0]:,}"
-    return [Table(title, COLUMNS, rows), Table(grown, ("process", "RSS, %", "USS, %"), growth)]
+    grown = f"growth since image {counts[first]:,}, %"
+    columns = ("process", "resident MiB (RSS)", "times diffusers", grown, "unshared MiB (USS)")
+    return [
+        Table(title, ("images made", *(f"{name}, MiB of RSS" for name in seen)), rss),
+        Table(f"After {counts[-1]:,} images", columns, last),
+    ]
 
 
 def main() -> None:
@@ -130,9 +131,21 @@ def main() -> None:
     asked = parser.parse_args()
     wanted = calls(asked.images, seed=1, mixed=True, sizes=asked.sizes, steps=tuple(asked.steps))
     bodies = [call.body() for call in wanted]
-    with database(), serving(SYNC_WAIT_SECONDS=str(PATIENCE_SECONDS)) as web, making(web) as workers, raw() as plain:
-        seen = measure(Site(web.url, customer()[1]), workers[0], plain, bodies, asked.callers)
-    publish("memory", tables(f"Memory over {asked.images:,} images, {asked.callers} callers of the site", seen))
+    seen = {}
+    with database(), serving(SYNC_WAIT_SECONDS=str(PATIENCE_SECONDS)) as web:
+        site = Site(web.url, customer()[1])
+        for name, environment in WORKERS.items():
+            with making(web, environment) as workers:
+                make = partial(run_on_site, site, asked.callers)
+                seen[name] = measure(name, workers[0], make, bodies)
+    with raw() as plain:
+        seen[DIFFUSERS] = measure(DIFFUSERS, plain.process, plain.make, bodies)
+    title = f"Memory over {asked.images:,} images, {asked.callers} callers of the site"
+    publish("memory", tables(title, marks(asked.images), seen))
+
+
+def run_on_site(site: Site, callers: int, bodies: list[dict[str, Any]]) -> None:
+    asyncio.run(make_on_site(site, callers, bodies))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ BARS = {  # benchmark → the column that is drawn, by a part of its name; of se
     "tails": "times alone",
     "workers": "images a second",
 }
-LINES = {"memory": "RSS"}  # benchmark → the columns that are drawn over the first one
+LINES = {"memory": "MiB of RSS"}  # benchmark → the columns that are drawn over the first one
 COLORS = ("#2f6fb3", "#d1792b", "#5a9a4b")
 WIDTH, LABELS, ROW, MARGIN = 760, 300, 26, 14  # of a drawing, in pixels
 PLOT_WIDTH, PLOT_HEIGHT = 600, 200

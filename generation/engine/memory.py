@@ -1,4 +1,6 @@
-"""What to do when a device runs out of memory."""
+"""Memory of the device and of the process: how much is in use, and what to do when it runs out."""
+
+import ctypes
 
 import torch
 
@@ -15,6 +17,13 @@ def release_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, most of which glibc would keep."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """Benchmarks of the whole site find their way through it: with real processes on a tiny model, and no figures."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,15 +42,18 @@ def test_the_worker_and_plain_diffusers_are_watched_over_the_same_images(
 ) -> None:
     bodies = [call.body() for call in calls(7, seed=1, mixed=True, sizes=(64,), steps=(5, 5))]
     with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web, making(web, worker) as workers:
-        with memory.raw(**worker) as plain:
-            seen = memory.measure(Site(web.url, alice.key), workers[0], plain, bodies, callers=2)
+        make = partial(memory.run_on_site, Site(web.url, alice.key), 2)
+        mine = memory.measure("gpu worker", workers[0], make, bodies)
+    with memory.raw(**worker) as plain:
+        its = memory.measure("diffusers", plain.process, plain.make, bodies)
 
-    used, growth = memory.tables("A title", seen)
+    used, last = memory.tables("A title", memory.marks(7), {"gpu worker": mine, "diffusers": its})
 
     assert Generation.objects.filter(status="success").count() == 7
     assert [row[0] for row in used.rows] == [1, 2, 4, 5, 7]
-    assert all(0 < row[4] <= row[1] and 0 < row[5] <= row[2] for row in used.rows)
-    assert [row[0] for row in growth.rows] == ["gpu worker", "diffusers"]
+    assert used.rows[-1][1:] == (mine[-1].rss, its[-1].rss)
+    assert [row[0] for row in last.rows] == ["gpu worker", "diffusers"]
+    assert all(0 < row[4] <= row[1] for row in last.rows)
     assert not plain.process.is_running()
 
 
