@@ -5,6 +5,7 @@ a thread for each job, and they meet in the denoising loop of the engine.
 """
 
 import gc
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from rq.worker import SimpleWorker, WorkerStatus
 from config.nudges import attempt
 from generation import making, queue, services
 from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
+from generation.engine.memory import trim
 from generation.heart import Hearts, hearts
 
 RQ_HEARTBEAT_SECONDS = 15
@@ -78,6 +80,8 @@ def replace_broken_connection() -> None:
 
 
 def load_engine() -> Engine | PipelineEngine:
+    if settings.COMPILE:  # for the next start
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.VAR_DIR / "compiled"))
     return load_model(
         EngineSettings(
             model=settings.MODEL,
@@ -89,6 +93,7 @@ def load_engine() -> Engine | PipelineEngine:
             scheduler=settings.SCHEDULER,
             tf32=settings.TF32,
             fuse_qkv=settings.FUSE_QKV,
+            compile=settings.COMPILE,
             quantize=settings.QUANTIZE or None,
             safety=settings.SAFETY_CHECKER,  # type: ignore[arg-type] # the engine refuses what it doesn't know
         )
@@ -149,6 +154,7 @@ class GpuWorker(SimpleWorker):
                 queue.end_beating(self.name)
 
     def beat(self) -> None:
+        trim()
         queue.beat(self.name, {"rss_bytes": psutil.Process().memory_info().rss} | facts(self.loaded))
 
     def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:

@@ -26,6 +26,9 @@ def tune(network: torch.nn.Module, settings: EngineSettings) -> list[str]:
     if settings.quantize:
         _quantize(network, settings.quantize)  # after fusing, which copies the weights
         done.append(f"{settings.quantize} weights")
+    if settings.compile:
+        _compile(network)
+        done.append("compiled blocks")
     return done
 
 
@@ -33,6 +36,16 @@ def _fuse(network: torch.nn.Module) -> None:
     if not hasattr(network, "fuse_qkv_projections"):
         raise UnsupportedModel(f"A {type(network).__name__} can't fuse its projections; leave FUSE_QKV off.")
     network.fuse_qkv_projections()
+
+
+def _compile(network: torch.nn.Module) -> None:
+    """Let torch.compile have the blocks that repeat: of each kind one is compiled, for all sizes and batches.
+
+    It is done when the first images are made; inductor keeps the result in TORCHINDUCTOR_CACHE_DIR for the next start.
+    """
+    if not getattr(network, "_repeated_blocks", None):
+        raise UnsupportedModel(f"A {type(network).__name__} has no blocks to compile; leave COMPILE off.")
+    network.compile_repeated_blocks(dynamic=True)
 
 
 def _quantize(network: torch.nn.Module, kind: str) -> None:

@@ -1,5 +1,6 @@
 """Settings that change how a network computes leave the image as it is, or say what they lack."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,22 @@ def test_fused_projections_make_the_same_image(engine, engine_sd3, tiny, tiny_sd
     assert difference(fused.generate(REQUEST).images, plain.generate(REQUEST).images) <= 1
     if kind == "sd":
         assert {type(each) for each in fused._checkpoint.unet.attn_processors.values()} == {FusedAttnProcessor2_0}
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_compiled_blocks_make_the_same_image(engine, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    compiled = load_model(settings(tiny, compile=True))
+
+    assert compiled.facts()["tuning"] == "compiled blocks"
+    assert difference(compiled.generate(REQUEST).images, engine.generate(REQUEST).images) <= 1
+    assert list(tmp_path.rglob("*.so"))
+
+
+def test_a_network_without_blocks_that_repeat_is_refused():
+    with pytest.raises(UnsupportedModel, match="A Linear has no blocks to compile; leave COMPILE off"):
+        tune(torch.nn.Linear(1, 1), EngineSettings(model="", compile=True))
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
