@@ -31,7 +31,7 @@ from rq.worker import SimpleWorker, WorkerStatus
 from config.nudges import attempt
 from generation import making, queue, services
 from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
-from generation.engine.memory import trim
+from generation.engine.memory import share_heaps, trim
 from generation.heart import Hearts, hearts
 
 RQ_HEARTBEAT_SECONDS = 15
@@ -131,6 +131,7 @@ class GpuWorker(SimpleWorker):
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global engine, beating
+        share_heaps()
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as loading:  # a thread that ends, for one that stays slows down the denoising loop's
             self.loaded = loading.submit(load_engine).result()

@@ -4,6 +4,9 @@ import ctypes
 
 import torch
 
+M_ARENA_MAX = -8  # of glibc's malloc.h
+HEAPS = 2
+
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether an error means that the device, or the machine, had no memory left."""
@@ -17,6 +20,13 @@ def release_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def share_heaps() -> None:
+    """Let all threads to come allocate from few heaps; glibc gives many threads one each, with holes of its own."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_ARENA_MAX, HEAPS)
 
 
 def trim() -> None:
