@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.addresses import Address, is_within
-from accounts.models import ApiKey, Scope, digest
+from accounts.models import ApiKey, QuotaOverride, Scope, digest
 
 
 class InvalidKey(Exception):
@@ -39,11 +39,18 @@ def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address
 def find(secret: str) -> ApiKey | None:
     """Return the live key that has the secret, or had it before it was rotated and may still use it.
 
+    It also tells whether the account `is_overridden`, for its limits.
+
     It is read anew for every request, so that whatever is changed about it takes effect at once; and by a query that is
     quickly made, for on a busy site making it takes longer than the database does.
     """
     hashed = digest(secret)
-    keys = ApiKey.objects.select_related("user__plan").filter(Q(digest=hashed) | Q(previous_digest=hashed))
+    overrides = QuotaOverride.objects.filter(user=OuterRef("user"), ends_at__gt=timezone.now())
+    keys = (
+        ApiKey.objects.select_related("user__plan")
+        .filter(Q(digest=hashed) | Q(previous_digest=hashed))
+        .annotate(is_overridden=Exists(overrides))
+    )
     return next((key for key in keys if is_good(key, hashed)), None)
 
 

@@ -83,10 +83,13 @@ class Allowance:
         return None if self.limit is None else max(0, self.limit - self.used)
 
 
-def limits(user: User) -> Limits:
-    """Return the account's limits: of its newest override that has not ended, else of its plan, else the service's."""
+def limits(user: User, is_overridden: bool = True) -> Limits:
+    """Return the account's limits: of its newest override that has not ended, else of its plan, else the service's.
+
+    A caller that knows already that there is no override need not have them looked up.
+    """
     overrides = QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")
-    sources = [*overrides, user.plan]
+    sources = [*overrides, user.plan] if is_overridden else [user.plan]
     effective: dict[str, Any] = {}
     for name in (field.name for field in fields(Limits)):
         values = (getattr(source, name) for source in sources if source)

@@ -72,21 +72,24 @@ def promised_seconds(generation: Generation, at: datetime) -> float:
 def credits_ahead(generation: Generation, now: Sight) -> float:
     """Return the work that will be done before this generation's turn, as fairness.py hands out the turns.
 
+    It may be one that is only about to be written down.
+
     The account's own older ones come first. Of every other account's come those that run, and of those that wait as
     many as keep that account level with this one, by what both used and by their plans' weights.
     """
     mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
-    others_run = Q(status=Status.PROCESSING) & ~Q(pk=generation.pk)  # it may run by now
+    older = Q(status=Status.QUEUED, pk__lt=generation.pk) if generation.pk else Q(status=Status.QUEUED)
     sums = mine.values_list("account__plan__queue_weight").annotate(
-        running=Sum("held_credits", filter=others_run, default=0),
-        older=Sum("held_credits", filter=Q(status=Status.QUEUED, pk__lt=generation.pk), default=0),
+        running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
+        older=Sum("held_credits", filter=older, default=0),
     )
     own = next(iter(sums), None)
-    if own is None:
+    if own is None and generation.pk:  # it is over by now
         return 0.0
-    weight, own_running, older = own
-    ahead = float(own_running + older)
-    pace_seconds, credits = now.recent.computing_seconds, older + generation.held_credits
+    plan = generation.account.plan if own is None else None
+    weight, own_running, own_older = own or (plan and plan.queue_weight, 0, 0)
+    ahead = float(own_running + own_older)
+    pace_seconds, credits = now.recent.computing_seconds, own_older + generation.held_credits
     level = (now.used.get(generation.account_id, 0.0) + credits * pace_seconds) / (weight or 1)
     for account, other_weight, running, waiting in now.accounts:
         if account != generation.account_id:

@@ -5,7 +5,6 @@ transaction; Redis is told after the commit. A claim is a lease under an attempt
 can write nothing, so a worker that was given up and comes back late can neither publish nor charge.
 """
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -25,8 +24,6 @@ from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
 from generation.webhooks import outbox
-
-logger = logging.getLogger(__name__)
 
 TRY_AGAIN = "Failed, Try Again"
 FETCH_LEASE = timedelta(seconds=60)  # two images, each within its deadline, and stored
@@ -72,34 +69,20 @@ def submit(
         reproduces=reproduces,
         held_credits=pricing.credits(params),
     )
-    record(generation, repeatable, limits or quotas.limits(account))
-    expect(generation)
-    return generation
-
-
-@transaction.atomic
-def record(generation: Generation, repeatable: Repeatable | None, limits: quotas.Limits) -> None:
-    """Write a new generation down, with all that goes with it."""
-    account, api_key = generation.account, generation.api_key
+    generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
     generation.counted_on = today = quotas.today(account)
-    generation.save(force_insert=True)
-    queue.ring(generation)  # the first thing after the commit, so that a worker begins while we see to the rest
-    if repeatable:
-        idempotency.remember(generation, repeatable)
-    ledger.hold(account.pk, generation.held_credits, generation.cause)
-    # The wallet is locked now: the account's next submission waits here until this one is over, and then counts it.
-    live_ones, images = partial(live, account), generation.params["samples"]
-    quotas.admit(account, api_key, images, generation.held_credits, live_ones, limits, today)
-    outbox.record_submission(generation)
-
-
-def expect(generation: Generation) -> None:
-    """Note when the generation will be over, by what is known now."""
-    try:
-        generation.expected_at = generation.created_at + timedelta(seconds=estimate.eta_seconds(generation))
-        Generation.objects.filter(pk=generation.pk).update(expected_at=generation.expected_at)
-    except DatabaseError:  # the generation is there and will be made; nobody may be told that it failed
-        logger.exception("Nothing was estimated for %s.", generation)
+    allowed = limits or quotas.limits(account)
+    live_ones = partial(live, account)
+    with transaction.atomic():
+        generation.save(force_insert=True)
+        queue.ring(generation)  # the first thing after the commit, so that a worker begins while the rest is seen to
+        if repeatable:
+            idempotency.remember(generation, repeatable)
+        ledger.hold(account.pk, generation.held_credits, generation.cause)
+        # The wallet is locked now: the account's next submission waits until this one is over, and then counts it.
+        quotas.admit(account, api_key, params.samples, generation.held_credits, live_ones, allowed, today)
+        outbox.record_submission(generation)
+    return generation
 
 
 def reproduce(original: Generation, api_key: ApiKey) -> Generation:

@@ -63,5 +63,6 @@ def _has_checker(settings: EngineSettings) -> bool:
 def build_checker(settings: EngineSettings, device: torch.device) -> SafetyChecker | None:
     """Load the checker that the settings name; None where they want none."""
     if settings.safety == "opennsfw":
-        return OpenNsfw(threads=settings.threads)
+        # Half of the cores: on a CPU the denoising of other images, which goes on beside it, has none to spare.
+        return OpenNsfw(threads=max(1, torch.get_num_threads() // 2))
     return DiffusersChecker(settings, device) if settings.safety == "diffusers" else None
