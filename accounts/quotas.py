@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import ApiKey, KeySpending, QuotaOverride, Usage, User
+from accounts.models import ApiKey, KeySpending, Plan, QuotaOverride, Usage, User
 
 OWNERS = {Usage: "user_id", KeySpending: "api_key_id"}
 # A counter without a limit is compared with nothing, and so always grows.
@@ -88,8 +88,9 @@ def limits(user: User, is_overridden: bool = True) -> Limits:
 
     A caller that knows already that there is no override need not have them looked up.
     """
-    overrides = QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")
-    sources = [*overrides, user.plan] if is_overridden else [user.plan]
+    sources: list[QuotaOverride | Plan | None] = [user.plan]
+    if is_overridden:
+        sources[:0] = QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")
     effective: dict[str, Any] = {}
     for name in (field.name for field in fields(Limits)):
         values = (getattr(source, name) for source in sources if source)

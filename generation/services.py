@@ -273,16 +273,16 @@ def queue_again(rows: QuerySet[Generation], pk: int, attempt: int) -> bool:
     return bool(won)
 
 
-def end(rows: QuerySet[Generation], pk: int, claimed: Generation | None = None, **changes: Any) -> bool:
+def end(rows: QuerySet[Generation], pk: int, known: Generation | None = None, **changes: Any) -> bool:
     """Move the row into a final state if it is still among `rows`, with its credits and its webhook; tell whether.
 
-    A worker need not read again what it `claimed`: nobody else changes it meanwhile.
+    What a worker claimed is `known` and need not be read again: nobody else changes it meanwhile.
     """
     changes |= {"finished_at": timezone.now(), "lease_until": None}
     with transaction.atomic():
         if not rows.update(**changes):
             return False
-        generation = claimed or Generation.objects.get(pk=pk)
+        generation = known or Generation.objects.get(pk=pk)
         for name, value in changes.items():
             setattr(generation, name, value)
         ledger.settle(generation.cause, generation.charged_credits)
