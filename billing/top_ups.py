@@ -94,7 +94,8 @@ def begin(user_id: int) -> Purchase | None:
             switch_off(top_up.user, f"The pack {top_up.pack.name} is not on sale any more.")
             return None
         mine = Purchase.objects.filter(user_id=user_id, kind=Purchase.Kind.TOP_UP)
-        if ledger.balance(user_id) >= top_up.threshold_credits or mine.filter(status=Purchase.Status.PENDING).exists():
+        # In this order: a charge that was paid before the first look has its credits in the second.
+        if mine.filter(status=Purchase.Status.PENDING).exists() or ledger.balance(user_id) >= top_up.threshold_credits:
             return None
         if mine.filter(status=Purchase.Status.PAID, created_at__gt=timezone.now() - DAY).count() >= top_up.most_a_day:
             return None

@@ -93,6 +93,29 @@ def test_20_workers_crossing_the_line_make_one_charge(stripe: PretendStripe, top
     assert topped_up.balance == 1000 - 20 * 49 + 1000
 
 
+def test_a_charge_that_is_paid_while_another_worker_looks_is_not_made_again(
+    stripe: PretendStripe, topped_up: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = topped_up.user.pk
+    ledger.hold(user_id, 950, "generation:1")
+    running = top_ups.begin(user_id)
+    assert running
+    read_balance = ledger.balance
+
+    def balance_and_then_the_charge_is_paid(user_id: int) -> int:
+        seen = read_balance(user_id)
+        assert race(1, lambda k: top_ups.charge(running)) == [None]
+        return seen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "balance", balance_and_then_the_charge_is_paid)
+        top_ups.run(user_id)
+    top_ups.charge(running)
+
+    assert stripe.charged_cents == [900]
+    assert topped_up.balance == 1050
+
+
 def test_20_workers_taking_up_a_charge_that_was_cut_off_make_one_charge(
     stripe: PretendStripe, topped_up: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
