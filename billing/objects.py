@@ -9,7 +9,7 @@ def read_session(session_id: str) -> Change | None:
     """Read a payment page: it belongs to a purchase, to a subscription that begins, or to nobody here."""
     session = gateway.read_session(session_id)
     if session.mode == "payment":
-        return purchases.change_of_session(session)
+        return purchases.read_session(session_id)
     if session.mode == "subscription":
         return subscriptions.change_of_session(session)
     return None

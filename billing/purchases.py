@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.dispatch import Signal
 from django.utils import timezone
 
 from accounts.models import User
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 PAGE_LIFE = timedelta(hours=23)  # of a payment page; Stripe's longest is 24
 UNUSED_LIFE = timedelta(hours=1)  # a cart that never got a page is given up then, long before its key is forgotten
 TRIES = 4
+
+failed = Signal()  # no money was taken, for a reason that people can read; sent with both, in the transaction
 
 
 class NotForSale(Exception):
@@ -109,7 +112,7 @@ def open_page(purchase: Purchase, base_url: str) -> None:
         )
     except gateway.GatewayRefused as refusal:
         # The next click begins anew: the same question would get the same answer.
-        close(purchase, Purchase.Status.FAILED, "The payment page could not be opened.")
+        fail(purchase, "The payment page could not be opened.")
         if isinstance(refusal, gateway.NoSuchObject) and refusal.param == "customer":
             customers.forget(purchase.user, customer_id)
         raise
@@ -145,6 +148,13 @@ def give_up(purchase: Purchase) -> None:
         close(purchase, Purchase.Status.EXPIRED)
 
 
+@transaction.atomic
+def fail(purchase: Purchase, reason: str) -> None:
+    """End a purchase that was refused, unless it is over already."""
+    if close(purchase, Purchase.Status.FAILED, reason[:200]):
+        failed.send(sender=Purchase, purchase=purchase, reason=reason)
+
+
 def close(purchase: Purchase, status: Purchase.Status, failure: str = "") -> bool:
     """End a purchase of which Stripe took no money; tell whether this call did. Money that comes later still counts."""
     mine = Purchase.objects.filter(pk=purchase.pk, status=Purchase.Status.PENDING, revision=purchase.revision)
@@ -173,11 +183,10 @@ def key_of(purchase: Purchase) -> tuple[str]:
 
 def read_session(session_id: str) -> Change | None:
     """Read a payment page and return what to do about its purchase."""
-    return change_of_session(gateway.read_session(session_id))
-
-
-def change_of_session(session: Session) -> Change | None:
-    seen = find(session.reference)
+    seen = Purchase.objects.filter(session_id=session_id).first()
+    session = gateway.read_session(session_id)
+    if seen is None and (seen := find(session.reference)):
+        session = gateway.read_session(session_id)  # again: the first answer may be older than our row
     if seen is None:
         return None
     if seen.session_id and seen.session_id != session.id and session.payment.status != "paid":
@@ -187,9 +196,10 @@ def change_of_session(session: Session) -> Change | None:
 
 def read_payment(payment_intent_id: str) -> Change | None:
     """Read a payment that belongs to one of our purchases and return what to do."""
-    before = Purchase.objects.filter(payment_intent_id=payment_intent_id).first()
+    seen = Purchase.objects.filter(payment_intent_id=payment_intent_id).first()
     payment = gateway.read_payment(payment_intent_id)
-    seen = before or find(payment.reference)
+    if seen is None and (seen := find(payment.reference)):
+        payment = gateway.read_payment(payment_intent_id)  # again: the first answer may be older than our row
     if seen is None:
         return None
     if seen.kind == Purchase.Kind.CHECKOUT and payment.status == "failed":
@@ -224,6 +234,8 @@ def apply(seen: Purchase, payment: Payment, session: Session | None = None) -> l
     if not Purchase.objects.filter(pk=seen.pk, revision=seen.revision).update(**after, revision=F("revision") + 1):
         raise Stale
     changes = [f"{seen.status} → {after['status']}"] if after["status"] != seen.status else []
+    if after["status"] == Purchase.Status.FAILED != seen.status:
+        failed.send(sender=Purchase, purchase=seen, reason=payment.failure)
     if after["status"] == Purchase.Status.PAID != seen.status and seen.credits:
         give_credits(seen)
         changes.append(f"+{seen.credits:,} credits")

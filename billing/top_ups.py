@@ -121,23 +121,23 @@ def charge(purchase: Purchase) -> None:
     try:
         truth.settle(partial(ask, purchase))
     except gateway.CardDeclined as refusal:
-        fail(purchase, str(refusal))
+        purchases.fail(purchase, str(refusal))
     except gateway.GatewayRefused as refusal:
         logger.error("The top-up %s was refused: %s", purchase.pk, refusal)
-        fail(purchase, "The saved card can't be charged any more.")
+        purchases.fail(purchase, "The saved card can't be charged any more.")
     except (gateway.GatewayUnavailable, truth.Busy) as error:
         logger.warning("The top-up %s waits for the sweep: %s", purchase.pk, error)
 
 
 def ask(purchase: Purchase) -> truth.Change:
     """Charge the card, or look up what became of it, and return what to write down."""
-    seen = Purchase.objects.get(pk=purchase.pk)
+    seen = Purchase.objects.select_related("user").get(pk=purchase.pk)
     if seen.is_final:
         return list
     if seen.payment_intent_id:
         payment = gateway.read_payment(seen.payment_intent_id)
-    elif seen.created_at < timezone.now() - KEY_LIFE:
-        customer_id = customers.known_stripe_id(purchase.user)
+    elif seen.created_at < timezone.now() - KEY_LIFE or seen.user.closed_at:
+        customer_id = customers.known_stripe_id(seen.user)
         found = gateway.find_payment(str(seen.pk), customer_id, seen.created_at - PATIENCE) if customer_id else None
         payment = found or gateway.Payment("expired", failure="The charge never reached Stripe.")
     else:
@@ -145,7 +145,7 @@ def ask(purchase: Purchase) -> truth.Change:
             purchases.as_item(seen),
             reference=str(seen.pk),
             metadata=purchases.metadata(seen),
-            customer_id=customers.stripe_id(purchase.user),
+            customer_id=customers.stripe_id(seen.user),
             payment_method_id=seen.payment_method_id,
         )
     if payment.status == "failed":
@@ -153,18 +153,18 @@ def ask(purchase: Purchase) -> truth.Change:
     return partial(purchases.apply, seen, payment)
 
 
-def fail(purchase: Purchase, reason: str) -> None:
-    """End a charge that was refused, turn the top-up off and tell the owner why."""
-    with transaction.atomic():
-        if not purchases.close(purchase, Purchase.Status.FAILED, reason[:200]):
-            return
-        switch_off(purchase.user, reason)
+@receiver(purchases.failed, sender=Purchase)
+def on_failed(purchase: Purchase, reason: str, **_: Any) -> None:
+    """Charge a card that was refused no more, whether its answer or its event came first."""
+    if purchase.kind == Purchase.Kind.TOP_UP:
+        switch_off(purchase.user, reason or "Your card was declined.")
 
 
 def switch_off(user: User, reason: str) -> None:
-    """Turn the top-up off for the customer and say why; joins the caller's transaction."""
-    TopUp.objects.filter(user=user).update(is_on=False, off_reason=reason[:200], changed_at=timezone.now())
-    notices.write(user, "top_up_off", reason=reason)
+    """Turn the top-up off for the customer, if it is on, and say why; joins the caller's transaction."""
+    running = TopUp.objects.filter(user=user, is_on=True)
+    if running.update(is_on=False, off_reason=reason[:200], changed_at=timezone.now()):
+        notices.write(user, "top_up_off", reason=reason)
 
 
 def due() -> set[int]:

@@ -9,6 +9,7 @@ from django.core import mail
 from django.db import IntegrityError
 from django.utils import timezone
 
+from accounts import closing
 from accounts.models import User
 from billing import customers, gateway, jobs, ledger, purchases, reconciliation, top_ups
 from billing.models import Notice, Pack, Purchase, TopUp
@@ -203,6 +204,39 @@ def test_a_charge_whose_key_stripe_may_have_forgotten_is_looked_up_and_never_rep
 
     assert (Purchase.objects.get().status, bob.balance) == (status, 1000 * charged)
     assert stripe.charged_cents == [900] * charged
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_a_charge_of_an_account_that_closed_meanwhile_is_looked_up_and_never_made(
+    stripe: PretendStripe, turn_on: Callable[..., None], bob: Person, charged: bool
+) -> None:
+    turn_on()
+    getattr(stripe.faults, "lose" if charged else "break_down")("POST /v1/payment_intents")
+    top_ups.run(bob.user.pk)
+    closing.close(bob.user)
+    Purchase.objects.update(created_at=timezone.now() - timedelta(minutes=3))
+
+    top_ups.run(bob.user.pk)
+
+    assert Purchase.objects.get().status == ("paid" if charged else "expired")
+    assert stripe.charged_cents == [900] * charged
+
+
+def test_a_refusal_that_is_heard_by_its_event_alone_turns_it_off(
+    stripe: PretendStripe, turn_on: Callable[..., None], bob: Person
+) -> None:
+    turn_on(cards.DECLINED_LATER)
+    stripe.faults.lose("POST /v1/payment_intents")
+    top_ups.run(bob.user.pk)
+    assert (Purchase.objects.get().status, TopUp.objects.get().is_on) == ("pending", True)
+
+    stripe.webhooks.deliver_until_quiet()
+    top_ups.run(bob.user.pk)
+
+    chosen = TopUp.objects.get()
+    assert Purchase.objects.get().status == "failed"
+    assert Notice.objects.get().subject == "Automatic top-up is off: Your card was declined."
+    assert (chosen.is_on, chosen.off_reason) == (False, "Your card was declined.")
 
 
 def test_the_event_of_a_charge_whose_answer_was_lost_credits_it(
