@@ -68,6 +68,9 @@ def subscribe(user: User, offer: Offer, base_url: str) -> Subscription:
         if current(user):
             raise SubscribedAlready
         subscription = start(user, offer)
+        if current(user):  # asked again: what another page had begun may be paid since
+            give_up(subscription)
+            raise SubscribedAlready
         if subscription.offer_id != offer.pk or is_unused(subscription):
             give_up(subscription)
         elif subscription.session_id:
@@ -187,10 +190,17 @@ def apply_abandoned(seen: Subscription) -> list[str]:
 
 def read(stripe_id: str) -> Change | None:
     """Read a subscription from Stripe and return what to do about ours."""
-    before = find(stripe_id)
-    found = gateway.read_subscription(stripe_id)
-    seen = before or find(stripe_id, found.reference)
+    seen, found = look(stripe_id)
     return partial(apply, seen, found) if seen else None
+
+
+def look(stripe_id: str, reference: str = "") -> tuple[Subscription | None, StripeSubscription]:
+    """Return our row, and what Stripe says; what Stripe says is not older than our row."""
+    seen = find(stripe_id, reference)
+    found = gateway.read_subscription(stripe_id)
+    if seen is None and (seen := find(stripe_id, found.reference)):
+        found = gateway.read_subscription(stripe_id)
+    return seen, found
 
 
 def find(stripe_id: str, reference: str = "") -> Subscription | None:
@@ -211,6 +221,13 @@ def apply(seen: Subscription, found: StripeSubscription) -> list[str]:
     Raises:
         Stale: the row has changed since it was `seen`; the caller's transaction must be rolled back.
     """
+    changes = write(seen, found)
+    if changes:
+        take_effect(seen, found)
+    return changes
+
+
+def write(seen: Subscription, found: StripeSubscription) -> list[str]:
     if seen.stripe_id and seen.stripe_id != found.id:
         logger.error("%s was begun twice, as %s too.", seen.pk, found.id)
         return [f"begun a second time as {found.id}: cancel that one at Stripe"]
@@ -228,10 +245,13 @@ def apply(seen: Subscription, found: StripeSubscription) -> list[str]:
         return []
     if not Subscription.objects.filter(pk=seen.pk, revision=seen.revision).update(**after, revision=F("revision") + 1):
         raise Stale
+    return changes
+
+
+def take_effect(seen: Subscription, found: StripeSubscription) -> None:
     move_to_plan(seen.user_id)
     if found.status in Subscription.OWING and seen.status not in Subscription.OWING:
         notices.write(seen.user, "past_due", plan=str(seen.offer), free_plan=free_plan_name())
-    return changes
 
 
 def move_to_plan(user_id: int) -> None:
@@ -272,21 +292,20 @@ def read_invoice(invoice_id: str) -> Change | None:
     invoice = gateway.read_invoice(invoice_id)
     if not invoice.subscription_id:
         return None
-    before = find(invoice.subscription_id, invoice.reference)
-    found = gateway.read_subscription(invoice.subscription_id)
-    seen = before or find(found.id, found.reference)
+    seen, found = look(invoice.subscription_id, invoice.reference)
     return partial(apply_invoice, seen, found, month, invoice) if seen else None
 
 
 def apply_invoice(seen: Subscription, found: StripeSubscription, month: Purchase | None, invoice: Invoice) -> list[str]:
-    changes = apply(seen, found)
-    if invoice.status != "paid" and month is None:
-        return changes
-    seen.refresh_from_db()
-    if month is None:
-        month = write_month(seen, invoice)
-    payment = replace(invoice.payment, receipt_url=invoice.hosted_url or invoice.payment.receipt_url)
-    return changes + purchases.apply(month, payment)
+    changes = write(seen, found)
+    credited: list[str] = []
+    if invoice.status == "paid" or month:
+        month = month or write_month(Subscription.objects.select_related("offer").get(pk=seen.pk), invoice)
+        payment = replace(invoice.payment, receipt_url=invoice.hosted_url or invoice.payment.receipt_url)
+        credited = purchases.apply(month, payment)
+    if changes:
+        take_effect(seen, found)  # last: who ends a generation locks the wallet before the account, too
+    return changes + credited
 
 
 def write_month(subscription: Subscription, invoice: Invoice) -> Purchase:

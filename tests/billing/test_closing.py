@@ -1,6 +1,9 @@
 """What closing an account does to its payments."""
 
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from accounts import closing, jobs
 from accounts.models import User
@@ -18,6 +21,7 @@ def test_a_closed_account_is_charged_no_more(
     closing.close(bob.user)
 
     jobs.erase(bob.user.pk)
+    User.objects.update(closed_at=timezone.now() - timedelta(hours=1))
     jobs.erase(bob.user.pk)
     stripe.webhooks.deliver_until_quiet()
 

@@ -2,15 +2,19 @@
 
 import json
 from datetime import timedelta
+from functools import partial
+from threading import Event
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPRedirectHandler, build_opener
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
-from billing import customers, gateway, ledger, purchases, subscriptions, top_ups
+from accounts.models import User
+from billing import customers, gateway, ledger, purchases, subscriptions, top_ups, truth
 from billing.models import Entry, Offer, Pack, Purchase, StripeEvent, Subscription
 from tests.conftest import Person
 from tests.racing import race
@@ -133,6 +137,29 @@ def test_20_workers_taking_up_a_charge_that_was_cut_off_make_one_charge(
 
     assert stripe.charged_cents == [900]
     assert topped_up.balance == 1050
+
+
+def test_a_paid_month_and_a_generation_of_its_account_never_wait_for_each_other(
+    stripe: PretendStripe, subscribed: Subscription, bob: Person
+) -> None:
+    ledger.grant(bob.user.pk, 10, "test:bob")
+    [invoice] = stripe.world.all("invoice")
+    is_held, is_written = Event(), Event()
+
+    def begin_a_generation() -> None:
+        with transaction.atomic():
+            ledger.hold(bob.user.pk, 10, "generation:1")
+            is_held.set()
+            is_written.wait(0.5)  # the month is at its wallet by then
+            User.objects.select_for_update(no_key=True).get(pk=bob.user.pk)  # as every event of an account does
+
+    def write_the_month() -> None:
+        is_held.wait()
+        truth.settle(partial(subscriptions.read_invoice, str(invoice["id"])))
+        is_written.set()
+
+    assert race(2, lambda k: (begin_a_generation, write_the_month)[k]()) == [None, None]
+    assert bob.balance == 400
 
 
 def test_20_deliveries_of_one_event_at_once_credit_it_once(

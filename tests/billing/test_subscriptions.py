@@ -1,12 +1,13 @@
 """billing.subscriptions: plans, their months, and what rolls over."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core import mail
 
 from accounts.models import Plan, User
-from billing import gateway, jobs, ledger, reconciliation, subscriptions
+from billing import gateway, jobs, ledger, reconciliation, subscriptions, truth
 from billing.gateway import Line
 from billing.models import Entry, Notice, Offer, Purchase, Subscription, Wallet
 from tests.conftest import Person
@@ -79,6 +80,43 @@ def test_choosing_another_plan_closes_the_page_of_the_first(
     first.refresh_from_db()
     assert (first.status, second.status, second.offer) == ("abandoned", "starting", large)
     assert [session["status"] for session in stripe.world.all("checkout.session")] == ["expired", "open"]
+
+
+def test_a_subscription_that_is_paid_while_another_page_begins_one_stays_the_only_one(
+    stripe: PretendStripe, subscribed: Subscription, bob: Person, studio: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subscriptions.start
+
+    def start_after_the_event(user: User, offer: Offer) -> Subscription:
+        stripe.webhooks.deliver_until_quiet()
+        return start(user, offer)
+
+    monkeypatch.setattr(subscriptions, "start", start_after_the_event)
+    with pytest.raises(subscriptions.SubscribedAlready):
+        subscriptions.subscribe(bob.user, studio, SITE)
+
+    assert [session["status"] for session in stripe.world.all("checkout.session")] == ["complete"]
+    assert sorted(Subscription.objects.values_list("status", flat=True)) == ["abandoned", "active"]
+
+
+def test_what_stripe_said_before_another_process_first_wrote_our_row_is_asked_again(
+    stripe: PretendStripe, subscribed: Subscription, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_subscription, answers = gateway.read_subscription, []
+
+    def read_and_then_it_ends(id: str) -> gateway.StripeSubscription:
+        found = read_subscription(id)
+        answers.append(found.status)
+        if len(answers) == 1:
+            gateway.end_subscription(id)
+            truth.settle(partial(subscriptions.read, id))
+        return found
+
+    monkeypatch.setattr(gateway, "read_subscription", read_and_then_it_ends)
+    truth.settle(partial(subscriptions.read, stripe_id(stripe)))
+
+    assert answers[0] == "active"
+    assert (Subscription.objects.get().status, plan_of(bob)) == ("canceled", "Free")
 
 
 def test_who_has_a_subscription_can_not_begin_a_second(
