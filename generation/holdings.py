@@ -11,6 +11,7 @@ from accounts.models import User
 from generation import archive, services, storage
 from generation.erasure import FORGOTTEN, SAID
 from generation.models import LIVE, Generation, IdempotencyKey, UsageDay
+from generation.webhooks import listening
 from generation.webhooks.models import Attempt, Delivery, Endpoint, Event, SilencedUrl
 
 WORDS = "Every image, every start image and every prompt is erased within minutes. What runs now is canceled."
@@ -57,7 +58,8 @@ def erase(user: User) -> None:
     own = Generation.objects.filter(account=user)
     for pk in own.filter(status__in=LIVE).values_list("pk", flat=True):
         services.cancel(pk)
-    Endpoint.objects.filter(account=user).delete()
+    for endpoint in Endpoint.objects.filter(account=user):
+        listening.delete(endpoint)
     Event.objects.filter(account=user).delete()
     SilencedUrl.objects.filter(api_key__user=user).delete()
     IdempotencyKey.objects.filter(account=user).delete()

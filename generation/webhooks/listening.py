@@ -44,6 +44,12 @@ def switch(endpoint: Endpoint, is_on: bool) -> None:
     queue.ring_webhooks()
 
 
+def delete(endpoint: Endpoint) -> None:
+    """Remove an endpoint with its deliveries."""
+    switch(endpoint, False)  # waits for what tells it something at this moment; nothing does from then on
+    endpoint.delete()
+
+
 def resend(deliveries: QuerySet[Delivery], since: datetime | None = None) -> int:
     """Try again, for another three days, those of the deliveries that were given up; return how many.
 

@@ -79,7 +79,9 @@ def ping(endpoint: Endpoint) -> Delivery:
 
 
 def endpoints_of(account_id: int) -> list[Endpoint]:
-    return list(Endpoint.objects.filter(account=account_id, is_on=True).order_by("url"))
+    # Locked, so that none is deleted before the deliveries to it are there.
+    live = Endpoint.objects.select_for_update(no_key=True).filter(account=account_id, is_on=True)
+    return list(live.order_by("url"))
 
 
 def create(account_id: int, type: Event.Type, data: dict[str, Any], generation: Generation | None = None) -> Event:

@@ -63,7 +63,7 @@ def endpoint(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove an endpoint with its deliveries."""
-    get_object_or_404(Endpoint, pk=pk, account=member(request)).delete()
+    listening.delete(get_object_or_404(Endpoint, pk=pk, account=member(request)))
     messages.success(request, "The endpoint was deleted.")
     return redirect("webhooks")
 

@@ -1,19 +1,22 @@
 """The pages under /webhooks/."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
 from generation import services
 from generation.models import Delivery, Endpoint, Event, SilencedUrl
-from generation.webhooks import listening
+from generation.webhooks import listening, outbox
 from tests.conftest import Person
 from tests.generation.conftest import Submit
 from tests.generation.hostile_server import HostileServer, answer, serving
 from tests.generation.webhook_clock import send_due
+from tests.racing import race
 
 FORM = {"url": "https://example.org/hook", "events": ["success"], "low_balance_credits": "100", "is_on": "on"}
 
@@ -210,3 +213,24 @@ def test_nobody_sees_or_touches_anothers(strangers: Client, alice: Person, submi
 @pytest.mark.parametrize("path", ["", "1/", "deliveries/", "deliveries/1/"])
 def test_visitors_are_sent_to_the_login(db: None, path: str) -> None:
     assert Client().get(f"/webhooks/{path}").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_endpoint_that_is_deleted_while_it_is_told_something_harms_nobody(alice: Person) -> None:
+    endpoint = add(alice)
+    is_found, is_deleted = threading.Event(), threading.Event()
+
+    def tell() -> None:
+        with transaction.atomic():
+            [found] = outbox.endpoints_of(alice.user.pk)
+            is_found.set()
+            is_deleted.wait(0.5)  # whoever deletes it waits meanwhile
+            outbox.ping(found)
+
+    def delete() -> None:
+        is_found.wait()
+        listening.delete(endpoint)
+        is_deleted.set()
+
+    assert race(2, lambda k: (tell, delete)[k]()) == [None, None]
+    assert (Endpoint.objects.count(), Delivery.objects.count(), Event.objects.count()) == (0, 0, 1)
