@@ -119,8 +119,9 @@ def by_model(since: date, until: date) -> dict[str, Use]:
 def totals() -> Use:
     """Return what all accounts ever used, without latencies."""
     names = ("succeeded", "failed", "canceled", "images", "credits")
-    days = UsageDay.objects.aggregate(**{name: Sum(name, default=0) for name in names})
-    last = last_summed_day()
+    last = last_summed_day()  # first: a day that is summed up while this runs counts once
+    summed_up = UsageDay.objects.filter(day__lte=last) if last else UsageDay.objects.none()
+    days = summed_up.aggregate(**{name: Sum(name, default=0) for name in names})
     since = {"finished_at__gte": datetime.combine(last + timedelta(days=1), time.min, UTC)} if last else {}
     later = Generation.objects.filter(finished_at__isnull=False, **since).aggregate(
         succeeded=Count("pk", filter=Q(status=Status.SUCCESS)),
@@ -136,9 +137,9 @@ def parts(
     days: QuerySet[UsageDay], generations: QuerySet[Generation], since: date, until: date
 ) -> Iterator[tuple[Part, Use | UsageDay]]:
     """Yield the sums of the days that are summed up, and those of the generations that ended since."""
-    for row in days.filter(day__gte=since, day__lte=until):
+    last = last_summed_day()  # first: a day that is summed up while this runs counts once
+    for row in days.filter(day__gte=since, day__lte=min(until, last)) if last else ():
         yield Part(row.day, row.api_key_id, row.model), row
-    last = last_summed_day()
     first = max(since, last + timedelta(days=1)) if last else since
     if first <= until:
         for (_, part), use in summed(generations.filter(**ended_on(first, until))).items():

@@ -105,6 +105,28 @@ def test_models_are_summed_over_all_accounts_and_once_each(end: End, some: dict[
     assert set(usage.by_model(TODAY, TODAY)) == {"one"}
 
 
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_day_that_is_summed_up_while_a_page_is_made_counts_once(
+    alice: Person, some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch, is_before: bool
+) -> None:
+    monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
+    last_summed_day = usage.last_summed_day
+    usage.sum_up_day(EARLIER)
+
+    def look_beside_the_clock() -> date | None:
+        monkeypatch.setattr(usage, "last_summed_day", last_summed_day)
+        day = None if is_before else last_summed_day()
+        usage.sum_up()
+        return last_summed_day() if is_before else day
+
+    for count in (lambda: usage.used(alice.user, EARLIER, TODAY) == some, lambda: usage.totals().images == 8):
+        SummedDay.objects.filter(day=YESTERDAY).delete()
+        UsageDay.objects.filter(day=YESTERDAY).delete()
+        monkeypatch.setattr(usage, "last_summed_day", look_beside_the_clock)
+        assert count()
+        assert SummedDay.objects.count() == 2
+
+
 def test_summing_up_twice_changes_nothing(some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
     usage.sum_up()
