@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -24,6 +25,15 @@ class NewUser(UserCreationForm):
         fields = ("email",)
 
 
+class UserForm(UserChangeForm):
+    """Changes an account; what staff left alone stays as it is now, not as it was when they opened the page."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = not field.disabled  # the password's is its hash
+
+
 class KeyInline(TabularInline):
     model = ApiKey
     fields = readonly_fields = ("name", "last_four", "created_at", "last_used_at", "expires_at", "revoked_at")
@@ -34,9 +44,15 @@ class KeyInline(TabularInline):
         return False
 
 
+def save_changed(row: Model, form: forms.ModelForm) -> None:
+    """Save what the form changed and nothing else: the rest of the row may have changed since it was read."""
+    columns = {field.name for field in row._meta.concrete_fields}
+    row.save(update_fields=columns.intersection(form.changed_data))
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    form = UserChangeForm
+    form = UserForm
     add_form = NewUser
     change_password_form = AdminPasswordChangeForm
     ordering = ("-id",)
@@ -58,7 +74,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
         return "; ".join(f"{one.name.replace('_', ' ')}: {one.used} of {one.limit or 'any'}" for one in counted)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+        if change:
+            save_changed(obj, form)
+        else:
+            super().save_model(request, obj, form, change)
         if not change or "email" in form.changed_data:
             trust_address(obj)
 
@@ -108,7 +127,9 @@ class ApiKeyAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
             messages.warning(request, f"The new key, shown only now: {obj.set_secret()}")
-        super().save_model(request, obj, form, change)
+            super().save_model(request, obj, form, change)
+        else:
+            save_changed(obj, form)
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, chosen: Any) -> None:

@@ -4,6 +4,7 @@ The row itself stays, without a name: the ledger's entries belong to it.
 """
 
 import logging
+from datetime import timedelta
 from uuid import uuid4
 
 from allauth.account.models import EmailAddress
@@ -18,6 +19,8 @@ from accounts.holdings import Farewell, NotYet, farewells
 from accounts.models import ApiKey, User, new_webhook_secret
 
 logger = logging.getLogger(__name__)
+
+LONGEST_REQUEST = timedelta(minutes=5)  # what came in before the door was shut is written down by then
 
 
 @transaction.atomic
@@ -43,14 +46,17 @@ def close(user: User) -> None:
 
 
 def erase(pk: int) -> None:
-    """Let every app let go of what it holds of a closed account; doing it twice does no harm."""
+    """Let every app let go of what it holds of a closed account; doing it twice does no harm.
+
+    It is done again until no request from before the closing can add anything.
+    """
     user = User.objects.filter(pk=pk, closed_at__isnull=False, erased_at=None).first()
     if user is None:
         return
     exports.delete(user.exports.all())
     audit.forget(user)
     gone = [has_gone(farewell, user) for farewell in farewells]
-    if not all(gone):
+    if not all(gone) or timezone.now() < user.closed_at + LONGEST_REQUEST:
         return
     User.objects.filter(pk=pk).update(erased_at=timezone.now())
     logger.info("Account %s is erased.", pk)

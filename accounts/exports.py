@@ -155,6 +155,9 @@ def forget() -> None:
 
 def delete(exports: Any) -> None:
     """Remove exports and their files; what runs notices by itself."""
-    for export in exports:
-        packing.remove(export.parts)
-        export.delete()
+    for pk in exports.values_list("pk", flat=True):
+        with transaction.atomic():
+            export = Export.objects.select_for_update().filter(pk=pk).first()  # as it is now: it may just be finished
+            if export:
+                packing.remove(export.parts)
+                export.delete()

@@ -100,7 +100,11 @@ class KeyForm(forms.ModelForm):
         if "expires_on" in self.changed_data:
             last_day = self.cleaned_data["expires_on"]
             self.instance.expires_at = end_of(self.instance.user, last_day) if last_day else None
-        return super().save(commit)
+        key: ApiKey = super().save(commit=False)
+        if commit:
+            # Nothing else: the key may have been revoked or rotated since it was read.
+            key.save(update_fields=[*self._meta.fields, "expires_at"])
+        return key
 
 
 class RotationForm(forms.Form):

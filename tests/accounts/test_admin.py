@@ -7,9 +7,13 @@ from django.apps import apps
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts import keys
+from accounts.admin import KeyForm as KeyAdminForm
+from accounts.admin import save_changed
 from accounts.authentication import InvalidKey, authenticate
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Plan, User
 from billing.models import Entry, Wallet
 from generation import services
 from generation.models import Delivery, Generation, Status
@@ -150,3 +154,31 @@ def test_an_address_cannot_be_taken_twice_whatever_its_case(staff: Client, alice
 
     assert reply.context["adminform"].form.errors["email"]
     assert User.objects.filter(email__iexact="alice@example.org").count() == 1
+
+
+def test_saving_an_account_leaves_what_changed_since_staff_opened_its_page(staff: Client, bob: Person) -> None:
+    free, studio = (Plan.objects.create(name=name) for name in ("Free", "Studio"))
+    User.objects.filter(pk=bob.user.pk).update(plan=free)
+    address = page(User, "change", bob.user.pk)
+    shown = staff.get(address).content.decode()
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)"(?: value="([^"]*)")?', shown))
+    User.objects.filter(pk=bob.user.pk).update(plan=studio, suspended_at=timezone.now(), suspension_reason="Why not.")
+
+    typed = {"email": "bob@example.org", "plan": free.pk, "time_zone": "Europe/Berlin", "is_active": "on"}
+    reply = staff.post(address, hidden | typed)
+
+    now = User.objects.get(pk=bob.user.pk)
+    assert reply.status_code == 302
+    assert (now.plan, now.time_zone, now.suspension_reason) == (studio, "Europe/Berlin", "Why not.")
+    assert now.password not in shown
+
+
+def test_saving_a_key_that_is_revoked_meanwhile_does_not_revive_it(alice: Person) -> None:
+    of_key = KeyAdminForm({"user": alice.user.pk, "name": "shop", "scope": "read"}, instance=alice.api_key)
+    keys.revoke(ApiKey.objects.get(pk=alice.api_key.pk))
+
+    assert of_key.is_valid()
+    save_changed(of_key.instance, of_key)
+
+    now = ApiKey.objects.get(pk=alice.api_key.pk)
+    assert (now.name, now.scope, now.revoked_at is None) == ("shop", "read", False)

@@ -35,6 +35,10 @@ def owned(alice: Person) -> Belongings:
     return furnish(alice)
 
 
+def let_an_hour_pass_since_closing(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(closed_at=timezone.now() - timedelta(hours=1))
+
+
 def kept_files() -> set[str]:
     """Return what is in both storages."""
     root = Path(storages["inputs"].location).parent
@@ -306,6 +310,7 @@ def test_images_and_words_are_erased_and_the_ledger_stays(owned: Belongings, bob
     closing.close(owned.person.user)
     jobs.erase(owned.person.user.pk)  # cancels what is queued
     Generation.objects.exclude(finished_at=None).update(finished_at=timezone.now() - timedelta(hours=1))
+    let_an_hour_pass_since_closing(owned.person.user)
 
     jobs.sweep()
     jobs.erase(owned.person.user.pk)
@@ -340,11 +345,49 @@ def test_what_a_worker_may_still_be_writing_is_erased_later(owned: Belongings) -
     assert not TopUp.objects.exists()
 
 
+def test_what_a_request_from_before_the_closing_still_wrote_is_erased_too(bob: Person) -> None:
+    closing.close(bob.user)
+    jobs.erase(bob.user.pk)
+    furnish_quietly(bob)
+
+    for _ in range(2):  # what is queued is canceled first
+        let_an_hour_pass_since_closing(bob.user)
+        for pk in closing.due():
+            jobs.erase(pk)
+        Generation.objects.update(finished_at=timezone.now() - timedelta(hours=1))
+
+    assert kept_files() == set()
+    assert Generation.objects.get().params["prompt"] == ""
+    assert User.objects.get(pk=bob.user.pk).erased_at
+
+
+def test_an_export_that_is_finished_while_it_is_deleted_leaves_no_file(
+    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Export.objects.create(user=alice.user, state="failed")
+    second = Export.objects.create(user=bob.user, state="running")
+    removed = []
+
+    def remove(parts: list[str]) -> None:
+        removed.append(parts)
+        now = timezone.now()
+        Export.objects.filter(pk=second.pk).update(
+            state="ready", parts=["exports/b.zip"], finished_at=now, expires_at=now
+        )
+
+    monkeypatch.setattr(packing, "remove", remove)
+    exports.delete(Export.objects.filter(pk__in=[first.pk, second.pk]).order_by("pk"))
+
+    assert removed == [[], ["exports/b.zip"]]
+    assert not Export.objects.exists()
+
+
 @pytest.mark.usefixtures("_settled")
 def test_erasing_twice_does_no_harm(owned: Belongings) -> None:
     Generation.objects.filter(finished_at=None).delete()
     closing.close(owned.person.user)
     closing.close(owned.person.user)
+    let_an_hour_pass_since_closing(owned.person.user)
     jobs.erase(owned.person.user.pk)
     erased_at = User.objects.get(pk=owned.person.user.pk).erased_at
     jobs.erase(owned.person.user.pk)

@@ -263,3 +263,14 @@ def test_a_question_is_a_page_or_the_content_of_a_dialog(alice: Person, browser:
     assert "<html" not in dialog
     for text in (page, dialog):
         assert f'action="/keys/{alice.api_key.pk}/{question}/"' in text
+
+
+def test_editing_a_key_that_is_revoked_meanwhile_does_not_revive_it(alice: Person) -> None:
+    form = forms.KeyForm(PLAIN, instance=ApiKey.objects.get(pk=alice.api_key.pk))
+    keys.revoke(alice.api_key)
+
+    assert form.is_valid()
+    form.save()
+
+    now = ApiKey.objects.get(pk=alice.api_key.pk)
+    assert (now.name, now.revoked_at is None) == ("shop", False)

@@ -5,10 +5,12 @@ import time
 from typing import Any
 
 import pytest
+from allauth.account.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from generation.management.commands import demo
@@ -315,3 +317,12 @@ def test_every_page_speaks_our_words_without_inline_style(sure: Client, client: 
     assert not re.search(r"sign(ed)?[ -]?(in|out)\b|\bemail\b|authenticat(e|ion)\b", words, re.IGNORECASE)
     assert not re.search(r"\sstyle=|<style|\son\w+=", text)
     assert not re.search(r"<(label|legend)[^>]*>[^<]*:\s*</", text)
+
+
+def test_a_new_password_changes_nothing_else_of_an_account_that_staff_change_meanwhile(alice: Person) -> None:
+    User.objects.filter(pk=alice.user.pk).update(suspended_at=timezone.now(), suspension_reason="Chargebacks.")
+
+    get_adapter().set_password(alice.user, PASSWORD)
+
+    now = User.objects.get(pk=alice.user.pk)
+    assert (now.suspension_reason, now.check_password(PASSWORD)) == ("Chargebacks.", True)
