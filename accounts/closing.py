@@ -56,10 +56,11 @@ def erase(pk: int) -> None:
     exports.delete(user.exports.all())
     audit.forget(user)
     gone = [has_gone(farewell, user) for farewell in farewells]
-    if not all(gone) or timezone.now() < user.closed_at + LONGEST_REQUEST:
+    if not all(gone):
         return
-    User.objects.filter(pk=pk).update(erased_at=timezone.now())
-    logger.info("Account %s is erased.", pk)
+    now = timezone.now()
+    if User.objects.filter(pk=pk, closed_at__lte=now - LONGEST_REQUEST).update(erased_at=now):
+        logger.info("Account %s is erased.", pk)
 
 
 def has_gone(farewell: Farewell, user: User) -> bool:

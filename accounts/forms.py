@@ -103,7 +103,7 @@ class KeyForm(forms.ModelForm):
         key: ApiKey = super().save(commit=False)
         if commit:
             # Nothing else: the key may have been revoked or rotated since it was read.
-            key.save(update_fields=[*self._meta.fields, "expires_at"])
+            key.save(update_fields=[*self.Meta.fields, "expires_at"])
         return key
 
 
