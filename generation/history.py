@@ -20,7 +20,7 @@ from generation.models import Generation
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 PAGE_ROWS = 48
 RECENT_ROWS = (500, 4500)  # looked through for words before the index of words is asked
-WORDS_MIB = 64  # that the index may take of the database's memory: enough for ten million generations
+PLANNING = {"enable_indexscan": "off", "enable_seqscan": "off", "work_mem": "64MB"}  # while the index of words is read
 MODELS_SHOWN = 50
 # The next name after each, by steps along an index: there are few names among a great many rows.
 NEXT_MODEL = """
@@ -163,10 +163,11 @@ def by_index(found: QuerySet[Generation], account: User, words: list[str], rows:
     matching = found.alias(words=WORDS).filter(words=SearchQuery(query, config="simple", search_type="raw"))
     with transaction.atomic(), connection.cursor() as cursor:
         # The planner has no idea how common words are together, and would rather walk the whole history.
-        cursor.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = off")
-        # Where the rows of a word don't fit, PostgreSQL keeps their pages only and reads every prompt on them again.
-        cursor.execute(f"SET LOCAL work_mem = '{WORDS_MIB}MB'")
-        return list(matching[:rows])
+        # And where the rows of a word don't fit, it keeps their pages only and reads every prompt on them again.
+        cursor.execute("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in PLANNING.items()))
+        generations: list[Generation] = [*matching[:rows]]
+        cursor.execute("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in PLANNING))
+    return generations
 
 
 def models(account: User) -> list[str]:

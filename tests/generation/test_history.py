@@ -280,11 +280,14 @@ def test_looking_for_words_leaves_the_planner_as_it_was(alice: Person, monkeypat
     monkeypatch.setattr(history, "RECENT_ROWS", (1, 1))
     old(alice.user, 4)
 
+    def planning() -> list[tuple[str]]:
+        with connection.cursor() as cursor:
+            return [cursor.execute(f"SHOW {name}").fetchone() for name in history.PLANNING]
+
+    before = planning()
     history.page(alice.user, Filters(words="cat"))
 
-    with connection.cursor() as cursor:
-        for name in ("enable_indexscan", "enable_seqscan"):
-            assert cursor.execute(f"SHOW {name}").fetchone() == ("on",)
+    assert planning() == before == [("on",), ("on",), ("4MB",)]
 
 
 @pytest.mark.parametrize("words", ["account", "!!!", "&|!():*", "_", "²", "\\", "'", "a" * 200])
