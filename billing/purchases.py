@@ -39,7 +39,7 @@ def buy(user: User, pack: Pack, base_url: str) -> Purchase:
     The purchase that comes back may just have turned out to be paid. Asks Stripe, so outside transactions.
 
     Raises:
-        NotForSale, GatewayUnavailable, GatewayRefused
+        NotForSale, Busy, GatewayUnavailable, GatewayRefused
     """
     if not pack.is_active:
         raise NotForSale
@@ -66,8 +66,10 @@ def cart(user: User, pack: Pack) -> Purchase:
         try:
             with transaction.atomic():
                 return begin(user, pack, Purchase.Kind.CHECKOUT)
-        except IntegrityError:  # another click was first
-            return carts.get()
+        except IntegrityError as error:  # another click was first
+            found = carts.first()
+            if found is None:
+                raise truth.Busy from error  # and its cart is over already
     return found
 
 

@@ -60,7 +60,7 @@ def subscribe(user: User, offer: Offer, base_url: str) -> Subscription:
     There is one page at a time. Asks Stripe, so outside transactions.
 
     Raises:
-        NotForSale, SubscribedAlready, GatewayUnavailable, GatewayRefused
+        NotForSale, SubscribedAlready, Busy, GatewayUnavailable, GatewayRefused
     """
     if not (offer.is_active and offer.price_cents and free_offer()):
         raise NotForSale
@@ -90,8 +90,10 @@ def start(user: User, offer: Offer) -> Subscription:
         try:
             with transaction.atomic():
                 return Subscription.objects.create(user=user, offer=offer)
-        except IntegrityError:  # another click was first
-            return begun.get()
+        except IntegrityError as error:  # another click was first
+            found = begun.first()
+            if found is None:
+                raise truth.Busy from error  # and what it began is over already
     return found
 
 

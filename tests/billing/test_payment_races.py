@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPRedirectHandler, build_opener
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.test import Client
 
 from accounts.models import User
@@ -60,6 +60,24 @@ def test_50_clicks_on_buy_make_one_charge(stripe: PretendStripe, bob: Person, pa
     assert stripe.charged_cents == [900]
     assert Purchase.objects.count() == 1
     assert bob.balance == 1000
+
+
+def test_a_click_whose_rival_began_and_ended_at_that_instant_may_be_repeated(
+    stripe: PretendStripe, bob: Person, pack: Pack, studio: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise IntegrityError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Purchase.objects, "create", refuse)
+        patch.setattr(Subscription.objects, "create", refuse)
+        with pytest.raises(truth.Busy):
+            purchases.buy(bob.user, pack, SITE)
+        with pytest.raises(truth.Busy):
+            subscriptions.subscribe(bob.user, studio, SITE)
+
+    assert purchases.buy(bob.user, pack, SITE).session_url
+    assert subscriptions.subscribe(bob.user, studio, SITE).session_url
 
 
 def test_20_clicks_on_a_plan_begin_one_subscription(stripe: PretendStripe, bob: Person, studio: Offer) -> None:
