@@ -77,6 +77,28 @@ def subscribed(stripe: PretendStripe, bob: Person, studio: Offer) -> Subscriptio
     return subscription
 
 
+@pytest.fixture
+def once_read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Return a function that lets another process do something right after one of the gateway's functions first read.
+
+    It returns the list that all answers are put into.
+    """
+
+    def arrange(name: str, happen: Callable[[], Any]) -> list[Any]:
+        read, answers = getattr(gateway, name), []
+
+        def read_and_then_it_happens(id: str) -> Any:
+            answers.append(found := read(id))
+            if len(answers) == 1:
+                happen()
+            return found
+
+        monkeypatch.setattr(gateway, name, read_and_then_it_happens)
+        return answers
+
+    return arrange
+
+
 def charge_of(stripe: PretendStripe) -> str:
     """Return the id of the latest charge."""
     return str(stripe.world.all("charge")[-1]["id"])

@@ -1,7 +1,9 @@
 """billing.purchases: one cart, one charge, and credits that follow the money."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
@@ -259,46 +261,35 @@ def test_what_was_read_before_a_change_is_not_written_after_it(
 
 
 def test_what_stripe_said_before_another_process_first_knew_the_payment_is_asked_again(
-    stripe: PretendStripe, bought: Purchase, bob: Person, monkeypatch: pytest.MonkeyPatch
+    stripe: PretendStripe, bought: Purchase, bob: Person, once_read: Callable[..., list[Any]]
 ) -> None:
-    read_payment, answers = gateway.read_payment, []
+    def refund() -> None:
+        stripe.world.refund(charge_of(stripe), 450)
+        purchases.read_again(bought)
 
-    def read_and_then_it_is_refunded(id: str) -> gateway.Payment:
-        found = read_payment(id)
-        answers.append(found.refunded_cents)
-        if len(answers) == 1:
-            stripe.world.refund(charge_of(stripe), 450)
-            purchases.read_again(bought)
-        return found
-
-    monkeypatch.setattr(gateway, "read_payment", read_and_then_it_is_refunded)
+    answers = once_read("read_payment", refund)
     truth.settle(partial(purchases.read_payment, str(stripe.world.all("payment_intent")[-1]["id"])))
 
     bought.refresh_from_db()
-    assert answers[0] == 0
+    assert answers[0].refunded_cents == 0
     assert (bought.refunded_cents, bob.balance) == (450, 500)
 
 
 def test_what_stripe_said_before_another_process_first_knew_the_page_is_asked_again(
-    stripe: PretendStripe, bought: Purchase, bob: Person, monkeypatch: pytest.MonkeyPatch
+    stripe: PretendStripe, bought: Purchase, bob: Person, once_read: Callable[..., list[Any]]
 ) -> None:
-    session_id = bought.session_id
+    settle = partial(truth.settle, partial(purchases.read_session, bought.session_id))
     Purchase.objects.update(session_id="")
-    read_session, answers = gateway.read_session, []
 
-    def read_and_then_it_is_refunded(id: str) -> gateway.Session:
-        found = read_session(id)
-        answers.append(found.payment.refunded_cents)
-        if len(answers) == 1:
-            stripe.world.refund(charge_of(stripe), 450)
-            truth.settle(partial(purchases.read_session, id))
-        return found
+    def refund() -> None:
+        stripe.world.refund(charge_of(stripe), 450)
+        settle()
 
-    monkeypatch.setattr(gateway, "read_session", read_and_then_it_is_refunded)
-    truth.settle(partial(purchases.read_session, session_id))
+    answers = once_read("read_session", refund)
+    settle()
 
     bought.refresh_from_db()
-    assert answers[0] == 0
+    assert answers[0].payment.refunded_cents == 0
     assert (bought.refunded_cents, bob.balance) == (450, 500)
 
 

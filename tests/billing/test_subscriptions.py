@@ -1,5 +1,6 @@
 """billing.subscriptions: plans, their months, and what rolls over."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -100,22 +101,18 @@ def test_a_subscription_that_is_paid_while_another_page_begins_one_stays_the_onl
 
 
 def test_what_stripe_said_before_another_process_first_wrote_our_row_is_asked_again(
-    stripe: PretendStripe, subscribed: Subscription, bob: Person, monkeypatch: pytest.MonkeyPatch
+    stripe: PretendStripe, subscribed: Subscription, bob: Person, once_read: Callable[..., list[Any]]
 ) -> None:
-    read_subscription, answers = gateway.read_subscription, []
+    settle = partial(truth.settle, partial(subscriptions.read, stripe_id(stripe)))
 
-    def read_and_then_it_ends(id: str) -> gateway.StripeSubscription:
-        found = read_subscription(id)
-        answers.append(found.status)
-        if len(answers) == 1:
-            gateway.end_subscription(id)
-            truth.settle(partial(subscriptions.read, id))
-        return found
+    def end() -> None:
+        gateway.end_subscription(stripe_id(stripe))
+        settle()
 
-    monkeypatch.setattr(gateway, "read_subscription", read_and_then_it_ends)
-    truth.settle(partial(subscriptions.read, stripe_id(stripe)))
+    answers = once_read("read_subscription", end)
+    settle()
 
-    assert answers[0] == "active"
+    assert answers[0].status == "active"
     assert (Subscription.objects.get().status, plan_of(bob)) == ("canceled", "Free")
 
 
