@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +18,10 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
 from benchmarks.calls import calls
+from benchmarks.model import guided_throughout
 from benchmarks.report import Table, publish, quantile, say
-from config.settings import BASE_DIR
 from generation.engine import BatchingEngine, Engine, EngineSettings, ImageRequest
 from generation.engine.loading import choose_device, choose_dtype
-
-STARTER = BASE_DIR / "generation" / "starter"
 
 Make = Callable[[Sequence[ImageRequest]], list[float]]
 """Makes the images of all requests, that many callers' at once, and returns how long each caller waited, in seconds."""
@@ -159,12 +158,21 @@ def compare(makers: dict[str, Maker], callers: int, mixed: bool, pixels: int, ro
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=str(STARTER))
+    parser.add_argument("--model", help="the built-in one unless told")
     parser.add_argument("--pixels", type=int, default=256)
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    model, device = options.model, choose_device("auto")
+    if options.model:
+        measure(options.model, options.pixels, options.callers, options.rounds)
+    else:
+        with guided_throughout() as model:
+            measure(str(model), options.pixels, options.callers, options.rounds)
+
+
+def measure(model: str, pixels: int, callers_at_once: Sequence[int], rounds: int) -> None:
+    """Measure and publish."""
+    device = choose_device("auto")
     dtype = choose_dtype("auto", device)
     precision = str(dtype).removeprefix("torch.")
     batch = f"diffusers, {precision}, one batch"
@@ -176,16 +184,16 @@ def main() -> None:
         "our engine, all in one loop": Maker(of_engine, model, True),
     }
     for maker in makers.values():  # warm up
-        for callers in options.callers:
-            maker.make(callers, False, options.pixels, seed=99)
+        for callers in callers_at_once:
+            maker.make(callers, False, pixels, seed=99)
     tables = []
-    for callers in options.callers:
+    for callers in callers_at_once:
         for mixed in (False, True):
             able = {name: maker for name, maker in makers.items() if not (mixed and name == batch)}
-            tables.append(compare(able, callers, mixed, options.pixels, options.rounds))
+            tables.append(compare(able, callers, mixed, pixels, rounds))
     for maker in makers.values():
         maker.process.shutdown()
-    publish("engine", tables, model=model, device=str(device), precision=precision)
+    publish("engine", tables, model=Path(model).name, device=str(device), precision=precision)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
+from benchmarks.model import STARTER
 from generation.engine.loading import choose_device, choose_dtype
 
-STARTER = Path(__file__).parents[1] / "generation" / "starter"
 READY = "ready"
 
 

@@ -14,28 +14,35 @@ from typing import Any
 
 import psutil
 
+from benchmarks.model import guided_throughout
+
 EMPTY_ADDRESS = "benchmark/empty"  # of an empty view, where benchmarks/empty_site.py serves
 PATIENCE_SECONDS = 300  # for a worker to load its model
 
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Set Django up on an empty database that is gone afterwards; `fsync` is off in it."""
+    """Set Django up on an empty database that is gone afterwards; `fsync` is off in it.
+
+    MODEL is the built-in one with guidance in every step, unless the environment says otherwise.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended."))  # and cleans up
     import tests.services
 
-    try:
-        import django
-        from django.core.management import call_command
-        from django.test.utils import setup_test_environment
+    with guided_throughout() as model:
+        os.environ.setdefault("MODEL", str(model))
+        try:
+            import django
+            from django.core.management import call_command
+            from django.test.utils import setup_test_environment
 
-        django.setup()
-        setup_test_environment()
-        call_command("migrate", verbosity=0)
-        yield
-    finally:
-        tests.services.pytest_unconfigure()
+            django.setup()
+            setup_test_environment()
+            call_command("migrate", verbosity=0)
+            yield
+        finally:
+            tests.services.pytest_unconfigure()
 
 
 @contextmanager

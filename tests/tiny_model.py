@@ -1,5 +1,6 @@
 """A Stable Diffusion checkpoint with random weights, small enough to make an image in milliseconds; no download."""
 
+import json
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,13 @@ def build_tiny_model(
                 **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
             )
     pipeline.save_pretrained(folder)
+    return folder
+
+
+def cut_guidance_off(folder: Path, cutoff_step_ratio: float) -> Path:
+    """Let a checkpoint say after which share of the steps its guidance ends, and return its folder."""
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"cutoff_step_ratio": cutoff_step_ratio}))
     return folder
 
 

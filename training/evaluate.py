@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
 from generation.engine import Engine, EngineSettings, ImageRequest
-from generation.engine.patch_autoencoder import PatchAutoencoder  # also lets diffusers load it by its name
+from generation.engine.patch_autoencoder import PatchAutoencoder
 from generation.params import Params
 from training import classifier, settings
 from training.data import HELD_OUT_PHOTOS, compose, folder, icon, subjects
@@ -38,25 +37,24 @@ LABELS = [subject.label for subject in subjects()]
 
 
 class Judge:
-    """The model and the classifier, both fixed."""
+    """The model, as a worker runs it, and the classifier, both fixed."""
 
     def __init__(self, model: Path):
-        begun = time.perf_counter()
-        self.text2img = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
-        self.load_seconds = time.perf_counter() - begun
-        self.img2img = StableDiffusionImg2ImgPipeline(**self.text2img.components, requires_safety_checker=False)
-        for pipeline in (self.text2img, self.img2img):
-            pipeline.set_progress_bar_config(disable=True)
-        self.classifier = classifier.load()
         self.model = model
+        begun = time.perf_counter()
+        self.engine = Engine.load(EngineSettings(model=str(model), safety="none"))
+        self.load_seconds = time.perf_counter() - begun
+        self.classifier = classifier.load()
 
     def draw(self, prompt: str, seeds: Sequence[int] = (0,), **options: Any) -> list[Image.Image]:
-        """Return a picture for each seed, of 256 x 256 in 20 steps unless told otherwise; from an `image` if given."""
-        defaults = {"num_inference_steps": 20} | ({} if "image" in options else {"width": 256, "height": 256})
-        pipeline = self.img2img if "image" in options else self.text2img
-        options = {name: [value] * len(seeds) if isinstance(value, str) else value for name, value in options.items()}
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return pipeline([prompt] * len(seeds), generator=generators, **defaults | options).images
+        """Return a picture for each of seeds that follow each other, of 256 x 256 in 20 steps unless told otherwise."""
+        defaults = {"width": 256, "height": 256, "num_inference_steps": 20}
+        request = ImageRequest(prompt=prompt, seed=seeds[0], samples=len(seeds), **defaults | options)
+        return self.engine.generate(request).images
+
+    def change(self, start: Image.Image, prompt: str, strength: float, **options: Any) -> Image.Image:
+        """Return what becomes of a start image."""
+        return self.draw(prompt, mode="img2img", init_image=start, strength=strength, **options)[0]
 
     @torch.no_grad()
     def scores(self, image: Image.Image) -> Tensor:
@@ -73,8 +71,9 @@ class Judge:
         return self.scores(image)[numbers].logsumexp(0).item()
 
 
-def autoencoder(vae: PatchAutoencoder) -> dict[str, float]:
+def autoencoder(judge: Judge) -> dict[str, float]:
     """Return the mean decibels on icons of a set it never saw, and on photos it never saw."""
+    vae = PatchAutoencoder.from_pretrained(judge.model, subfolder="vae", dtype=torch.float32)
     icons = [icon(subject, "twemoji") for subject in subjects()[::8]]
     white = [
         Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB") for drawn in icons if drawn
@@ -125,7 +124,7 @@ def image_to_image(judge: Judge) -> dict[str, float]:
     rows, distances, seen = [], [], []
     for start in starts:
         for prompt in TARGETS:
-            row = [judge.draw(prompt, image=start, strength=strength)[0] for strength in STRENGTHS]
+            row = [judge.change(start, prompt, strength) for strength in STRENGTHS]
             rows += [start, *row]
             distances.append([distance(start, image) for image in row])
             seen.append(judge.sees(row[STRENGTHS.index(0.8)], prompt))
@@ -171,7 +170,6 @@ def guidance(judge: Judge) -> dict[str, float]:
 
 def as_served(judge: Judge) -> dict[str, float]:
     """Return the share of pictures whose subject is seen, drawn as by the API where a request sets only a prompt."""
-    engine = Engine.load(EngineSettings(model=str(judge.model), safety="none"))
     made, prompts = [], list(EVERYDAY)[::2]
     for prompt in prompts:
         params = Params(mode="text2img", prompt=prompt, seed=0)
@@ -181,7 +179,7 @@ def as_served(judge: Judge) -> dict[str, float]:
             num_inference_steps=params.num_inference_steps,
             guidance_scale=params.guidance_scale,
         )
-        made += engine.generate(request).images
+        made += judge.engine.generate(request).images
     grid([image.resize((256, 256), Image.Resampling.LANCZOS) for image in made], 10).save(settings.HOME / "served.png")
     return {"top5_served": float(np.mean([judge.sees(i, prompt) for i, prompt in zip(made, prompts, strict=True)]))}
 
@@ -193,7 +191,7 @@ def times(judge: Judge) -> dict[str, float]:
     begun = time.perf_counter()
     judge.draw("a cat")
     small = time.perf_counter()
-    judge.draw("a cat", image=start, strength=0.7, num_inference_steps=30)
+    judge.change(start, "a cat", 0.7, width=512, height=512, num_inference_steps=30)
     return {"load": judge.load_seconds, "256_20": small - begun, "512_30_0.7": time.perf_counter() - small}
 
 
@@ -225,7 +223,7 @@ if __name__ == "__main__":
     folder_judged = parser.parse_args().folder
     torch.set_num_threads(settings.THREADS)
     judge = Judge(folder_judged)
-    figures = times(judge) | autoencoder(judge.text2img.vae) | ceiling(judge)
+    figures = times(judge) | autoencoder(judge) | ceiling(judge)
     parts = (text_to_image, image_to_image, as_served, guidance)
     with ProcessPoolExecutor(settings.THREADS, mp_context=multiprocessing.get_context("spawn")) as pool:
         for found in as_completed([pool.submit(run, part, folder_judged) for part in parts]):

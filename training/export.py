@@ -55,6 +55,9 @@ def export(folder: Path) -> int:
     pipeline, step = trained_pipeline()
     round_weights(pipeline.unet)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    index = folder / "model_index.json"
+    said = json.loads(index.read_text()) | {"cutoff_step_ratio": settings.CUTOFF_STEP_RATIO}
+    index.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
     for config in folder.glob("*/config.json"):
         without_path = {
             name: value for name, value in json.loads(config.read_text()).items() if name != "_name_or_path"

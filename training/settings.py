@@ -57,5 +57,6 @@ NOISE_ONLY_STEPS = 2_000
 NOISE_RAMP_STEPS = 2_500
 EMA_DECAY = 0.998
 EMPTY_CAPTIONS = 0.1
+CUTOFF_STEP_RATIO = 0.5  # guidance ends after this share of the steps: in the later ones it only overdoes the picture
 CHECKPOINT_SECONDS = 240
 SHEET_SECONDS = 1200

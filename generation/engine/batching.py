@@ -56,7 +56,7 @@ class Seat:
     @property
     def rows(self) -> int:
         """How many rows it has in a call of the UNet."""
-        return 1 if self.sample.unconditional is None else 2
+        return 1 if self.sample.guide is None else 2
 
     @property
     def latents(self) -> int:

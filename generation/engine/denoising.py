@@ -22,7 +22,8 @@ class Sample:
     generator: torch.Generator  # on the CPU, so that a seed means the same on every device
     guidance_scale: float
     conditional: Conditioning
-    unconditional: Conditioning | None  # None: no guidance, and no UNet row for it
+    unconditional: Conditioning | None  # None: no guidance at all
+    guided_steps: int  # the first ones; the others have no guidance
     time_ids: torch.Tensor | None = None  # (1, 6): original size, crop, target size; XL only
     mask_channels: torch.Tensor | None = None  # (1, 1 + C, h, w): mask and masked image for an inpainting UNet
     kept: KeptLatents | None = None
@@ -38,6 +39,11 @@ class Sample:
     def is_done(self) -> bool:
         """Whether the schedule has run to its end."""
         return self.position == len(self.timesteps)
+
+    @property
+    def guide(self) -> Conditioning | None:
+        """What the next step is guided away from, in a second row of the UNet; None where it is not guided."""
+        return self.unconditional if self.position < self.guided_steps else None
 
     @property
     def timestep(self) -> torch.Tensor:
@@ -83,7 +89,7 @@ class Denoiser:
     def predict(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
         """Return the guided prediction for each sample at its next timestep, (1, C, h, w), with one UNet call."""
         inputs = [(sample, sample.model_input()) for sample in samples]
-        rows = [(sample, sample.unconditional, x) for sample, x in inputs if sample.unconditional is not None]
+        rows = [(sample, guide, x) for sample, x in inputs if (guide := sample.guide) is not None]
         guided = len(rows)
         rows += [(sample, sample.conditional, x) for sample, x in inputs]
         predictions = self._predict(rows).split(1)
@@ -91,7 +97,7 @@ class Denoiser:
         unconditional = iter(predictions[:guided])
         guided_predictions = []
         for sample, prediction in zip(samples, predictions[guided:], strict=True):
-            if sample.unconditional is not None:
+            if sample.guide is not None:
                 base = next(unconditional)
                 prediction = base + sample.guidance_scale * (prediction - base)
             guided_predictions.append(prediction)

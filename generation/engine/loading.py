@@ -71,6 +71,7 @@ class Checkpoint:
     text_encoders: list[CLIPTextModel | CLIPTextModelWithProjection]
     scheduler: SchedulerMixin  # the model's own, never stepped
     zeros_for_empty_prompt: bool  # XL: an empty negative prompt is zeros, not the text ""
+    cutoff_step_ratio: float  # share of the steps after which guidance ends; 1.0: never
     device: torch.device
     dtype: torch.dtype
 
@@ -115,6 +116,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         text_encoders=[parts[name] for name in ("text_encoder", "text_encoder_2") if name in parts],
         scheduler=parts["scheduler"],
         zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", True),
+        cutoff_step_ratio=index.get("cutoff_step_ratio", 1.0),
         device=device,
         dtype=dtype,
     )

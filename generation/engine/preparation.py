@@ -132,6 +132,7 @@ class Preparation:
             guidance_scale=request.guidance_scale,
             conditional=conditional,
             unconditional=unconditional,
+            guided_steps=guided_steps(len(timesteps), checkpoint.cutoff_step_ratio),
             time_ids=self._time_ids(h, w) if checkpoint.is_xl else None,
             mask_channels=mask_channels,
             kept=kept,
@@ -141,3 +142,8 @@ class Preparation:
         """Return what XL is told of the image's size, (1, 6): as large as it is, and not cropped."""
         size = [h * self._autoencoder.scale_factor, w * self._autoencoder.scale_factor]
         return torch.tensor([[*size, 0, 0, *size]], device=self._checkpoint.device, dtype=self._checkpoint.dtype)
+
+
+def guided_steps(steps: int, cutoff_step_ratio: float) -> int:
+    """Return how many of its steps a sample is guided in, counted as diffusers' SDCFGCutoffCallback does."""
+    return min(steps, int(steps * cutoff_step_ratio) + 1)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from generation.engine import BatchingEngine, BrokenLatents, Engine, EngineSettings, ImageRequest, OutOfMemory
 from generation.engine.denoising import Sample
+from tests.tiny_model import build_tiny_model, cut_guidance_off
 
 SCHEDULERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_sde", "heun", "lms", "pndm", "unipc", "lcm")
 
@@ -171,7 +172,7 @@ def test_no_call_of_the_unet_is_larger_than_the_batch_may_be(engine, monkeypatch
     predict = engine.predict
 
     def counting(samples):
-        rows.append(sum(1 if sample.unconditional is None else 2 for sample in samples))
+        rows.append(sum(1 if sample.guide is None else 2 for sample in samples))
         return predict(samples)
 
     monkeypatch.setattr(engine, "predict", counting)
@@ -184,6 +185,26 @@ def test_no_call_of_the_unet_is_larger_than_the_batch_may_be(engine, monkeypatch
     batching.close()
 
     assert max(rows) <= 4
+
+
+def test_a_sample_whose_guidance_is_over_takes_one_row_and_gets_its_image_beside_guided_ones(tmp_path):
+    model = cut_guidance_off(build_tiny_model(tmp_path), 0.5)
+    engine = Engine.load(EngineSettings(model=str(model), safety="none", dtype="float32"))
+    wanted = [request(seed=seed, num_inference_steps=steps) for seed, steps in enumerate((2, 5, 9))]
+    alone = [levels(engine.generate(each).images) for each in wanted]
+    batching = BatchingEngine(engine)
+    seat_rows, step = [], batching._step
+
+    def noting(seats):
+        seat_rows.extend((seat.sample.position, seat.rows) for seat in seats if len(seat.sample.timesteps) == 9)
+        step(seats)
+
+    batching._step = noting
+    together = [levels(future.result().images) for future in in_threads(batching, wanted)]
+    batching.close()
+
+    assert seat_rows == [(0, 2), (1, 2), (2, 2), (3, 2), (4, 2), (5, 1), (6, 1), (7, 1), (8, 1)]
+    assert max(np.abs(mine - its).max() for mine, its in zip(together, alone, strict=True)) <= 1
 
 
 class Canceled(Exception):

@@ -7,11 +7,12 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.callbacks import SDCFGCutoffCallback, SDXLCFGCutoffCallback
 from PIL import Image
 
 from generation.engine import Engine, EngineSettings, ImageRequest
 from generation.engine.schedulers import find
-from tests.tiny_model import build_tiny_model
+from tests.tiny_model import build_tiny_model, cut_guidance_off
 
 PROMPT, NEGATIVE_PROMPT = "a cat on a bench, photograph", "rain, blurry"
 SCHEDULERS = [
@@ -176,6 +177,29 @@ def test_it_makes_the_image_of_diffusers_without_guidance(engine, tiny):
     expected = reference(diffusers.StableDiffusionPipeline, tiny, height=64, width=64, guidance_scale=1.0)
 
     assert_equal(ours(engine, guidance_scale=1.0), expected)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6])
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "euler_a", "heun"])
+def test_it_makes_the_image_of_diffusers_where_guidance_ends_before_the_last_step(tmp_path, scheduler, steps):
+    folder = cut_guidance_off(build_tiny_model(tmp_path), 0.5)
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    call = {"height": 64, "width": 64, "num_inference_steps": steps}
+    cutoff = SDCFGCutoffCallback(cutoff_step_ratio=0.5)
+    expected = reference(diffusers.StableDiffusionPipeline, folder, scheduler, callback_on_step_end=cutoff, **call)
+
+    assert_equal(ours(engine, scheduler=scheduler, num_inference_steps=steps), expected)
+
+
+def test_it_makes_the_xl_image_of_diffusers_where_guidance_ends_before_the_last_step(tmp_path):
+    folder = cut_guidance_off(build_tiny_model(tmp_path, "xl"), 0.25)
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    cutoff = SDXLCFGCutoffCallback(cutoff_step_ratio=0.25)
+    expected = reference(
+        diffusers.StableDiffusionXLPipeline, folder, "euler", height=64, width=64, callback_on_step_end=cutoff
+    )
+
+    assert_equal(ours(engine, scheduler="euler"), expected)
 
 
 def test_it_makes_the_image_of_diffusers_with_a_unet_that_takes_guidance_as_input(tmp_path):
