@@ -45,6 +45,15 @@ def test_every_process_runs_everywhere_with_the_same_command(program: Any) -> No
     assert f"TimeoutStopSec={max(program.stop_seconds, 5)}" in unit
 
 
+@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
+def test_every_unit_writes_where_it_may(name: str) -> None:
+    lines = UNITS[name].read_text().splitlines()
+
+    assert "ProtectSystem=strict" in lines
+    assert "StateDirectory=atelier" in lines
+    assert "Environment=VAR_DIR=/var/lib/atelier" in lines
+
+
 def test_every_setting_that_compose_names_exists() -> None:
     known = (REPOSITORY / ".env.example").read_text()
 
