@@ -1,6 +1,7 @@
 # Two images: web (everything but the gpu worker; torch for CPUs only, since every process shares one code base) and gpu.
 #   docker build --target web -t atelier-web .        docker build --target gpu -t atelier-gpu .
-FROM python:3.11-slim AS base
+# pg_dump refuses a server that is newer than itself: this Debian has PostgreSQL 17, as compose.yaml has.
+FROM python:3.11-slim-trixie AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VAR_DIR=/var/lib/atelier
 WORKDIR /srv/atelier
 RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/* \

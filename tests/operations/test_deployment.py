@@ -15,6 +15,8 @@ from config.processes import programs
 REPOSITORY = Path(__file__).parents[2]
 UNITS = {path.name: path for path in (REPOSITORY / "deploy" / "systemd").iterdir()}
 COMPOSE = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+PG_DUMPS = {"bookworm": 15, "trixie": 17}  # PostgreSQL's version in each Debian
 
 
 def words(command: str | list[str]) -> list[str]:
@@ -28,7 +30,7 @@ def words(command: str | list[str]) -> list[str]:
 
 
 def docker_command(target: str) -> list[str]:
-    stage = (REPOSITORY / "Dockerfile").read_text().partition(f" AS {target}\n")[2]
+    stage = DOCKERFILE.partition(f" AS {target}\n")[2]
     line = stage.partition("\nCMD ")[2].replace("\\\n", " ").partition("\n")[0]
     return list(yaml.safe_load(line))
 
@@ -58,6 +60,13 @@ def test_every_setting_that_compose_names_exists() -> None:
     known = (REPOSITORY / ".env.example").read_text()
 
     assert [name for name in COMPOSE["x-site"]["environment"] if f"#{name}=" not in known] == []
+
+
+def test_the_image_can_dump_the_database_of_compose() -> None:
+    debian = DOCKERFILE.partition("FROM python:")[2].split()[0].rpartition("-")[2]
+    server = int(COMPOSE["services"]["postgres"]["image"].partition(":")[2])
+
+    assert PG_DUMPS[debian] >= server
 
 
 def test_what_starts_waits_for_what_it_needs() -> None:
