@@ -78,6 +78,13 @@ def test_what_starts_waits_for_what_it_needs() -> None:
             assert not healthy or "healthcheck" in services[other], (name, other)
 
 
+def test_only_what_serves_is_asked_whether_it_lives() -> None:
+    ours = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
+
+    assert [name for name, service in ours.items() if "healthcheck" in service] == ["web"]
+    assert "\nHEALTHCHECK" not in DOCKERFILE
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     for name, path in UNITS.items():
