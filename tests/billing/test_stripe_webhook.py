@@ -4,12 +4,13 @@ import json
 import time
 from collections.abc import Callable
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from billing import gateway, ledger, purchases, reconciliation
+from billing import events, gateway, ledger, purchases, reconciliation
 from billing.models import Entry, Notice, Purchase, StripeEvent, Subscription
 from tests.billing.conftest import SECRET, charge_of
 from tests.conftest import Person
@@ -269,3 +270,11 @@ def test_a_refund_of_a_plan_s_month_takes_its_credits_back(
     assert month.receipt_url.endswith(month.invoice_id)
     assert bob.balance == 200
     assert [*ledger.differences(), *reconciliation.differences()] == []
+
+
+def test_the_operator_is_told_to_send_every_event_that_is_read() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "billing.md").read_text()
+
+    listed = guide.partition("and these events:\n   ```\n")[2].partition("```")[0]
+
+    assert sorted(listed.split()) == sorted(events.READERS)
