@@ -22,6 +22,7 @@ from accounts.addresses import client_address, is_within
 from billing.models import Wallet
 from generation import estimate, pace, queue, usage
 from generation.models import LIVE, Attempt, Delivery, Generation, Host, Status
+from generation.webhooks import sending
 
 LATELY = timedelta(hours=1)
 
@@ -93,13 +94,13 @@ def money() -> Iterator[Metric]:
 
 
 def webhooks(since: datetime) -> Iterator[Metric]:
-    pending = Delivery.objects.filter(state=Delivery.State.PENDING)
-    due = pending.filter(due_at__lte=timezone.now()).aggregate(at=Min("due_at"))["at"]
+    now = timezone.now()
+    pending, waiting = Delivery.objects.filter(state=Delivery.State.PENDING), sending.waiting_since(now)
     yield gauge("atelier_webhooks_pending", "Deliveries that are still to be made.", pending.count())
     yield gauge(
         "atelier_webhooks_late_seconds",
-        "How long the oldest that is due has waited.",
-        (timezone.now() - due).total_seconds() if due else 0.0,
+        "How long the oldest that may be attempted has waited.",
+        (now - waiting).total_seconds() if waiting else 0.0,
     )
     yield gauge(
         "atelier_webhook_hosts_open", "Hosts that are left alone.", Host.objects.exclude(open_until=None).count()

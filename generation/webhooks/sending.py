@@ -16,7 +16,8 @@ from queue import Empty, SimpleQueue
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from redis import RedisError
 
@@ -61,6 +62,17 @@ def due(now: datetime) -> QuerySet[Delivery]:
     idle = Q(leased_until=None) | Q(leased_until__lte=now)
     is_on = Q(endpoint=None) | Q(endpoint__is_on=True)
     return pending.filter(idle, is_on, due_at__lte=now).filter(~Exists(earlier))
+
+
+def waiting_since(now: datetime) -> datetime | None:
+    """Return since when the oldest of what may be attempted could have been; None where all was.
+
+    Behind an open circuit nothing may be; once its time is over it is the probe that is waited for.
+    """
+    askable = due(now).filter(Q(host__open_until=None) | Q(host__open_until__lte=now))
+    since = Coalesce(Greatest("due_at", "host__open_until"), "due_at")  # SQLite: null where one is
+    at: datetime | None = askable.aggregate(at=Min(since))["at"]
+    return at
 
 
 def take(most: int) -> list[Delivery]:

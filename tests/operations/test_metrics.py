@@ -9,8 +9,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from generation import queue, services, usage
-from generation.models import Generation, UsageDay
+from generation.models import Delivery, Endpoint, Generation, Host, UsageDay
 from generation.params import Inputs
+from generation.webhooks import listening
 from tests.conftest import Api, Person
 from tests.generation.conftest import small
 from tests.v3 import bodies
@@ -52,6 +53,38 @@ def test_it_tells_the_state_of_the_site(db: None, client: Client, alice: Person)
     assert told["atelier_gpu_workers",] == 1
     assert told["atelier_gpu_worker_gpu_bytes", "one"] == 7
     assert all(told["atelier_phase_seconds", phase] > 0 for phase in ("wait", "compute", "store"))
+
+
+@pytest.fixture
+def delivery(alice: Person) -> Delivery:
+    """What has been due for ten minutes, to an endpoint of alice's."""
+    endpoint = Endpoint.objects.create(account=alice.user, url="https://example.org/")
+    told = listening.ping(endpoint)
+    Delivery.objects.filter(pk=told.pk).update(due_at=timezone.now() - timedelta(minutes=10))
+    return told
+
+
+def test_what_nobody_has_sent_is_late(client: Client, delivery: Delivery) -> None:
+    assert late_seconds(client) == pytest.approx(600, abs=30)
+
+
+def test_what_waits_behind_an_open_circuit_is_late_only_from_its_end_on(client: Client, delivery: Delivery) -> None:
+    host = Host.objects.filter(pk=delivery.host_id)
+
+    host.update(open_until=timezone.now() + timedelta(minutes=1))
+    assert late_seconds(client) == 0
+    host.update(open_until=timezone.now() - timedelta(minutes=2))
+    assert late_seconds(client) == pytest.approx(120, abs=30)
+
+
+def test_what_waits_for_an_endpoint_that_is_off_is_never_late(client: Client, delivery: Delivery) -> None:
+    Endpoint.objects.update(is_on=False)
+
+    assert late_seconds(client) == 0
+
+
+def late_seconds(client: Client) -> float:
+    return read(client)["atelier_webhooks_late_seconds",]
 
 
 def test_it_tells_how_long_a_worker_s_steps_take(db: None, client: Client) -> None:
