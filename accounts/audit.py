@@ -1,7 +1,8 @@
 """Who did what: signs the audit log's entries with the person behind the request, and notes what no model shows.
 
-Changes of the models that settings.AUDITLOG_INCLUDE_TRACKING_MODELS names are kept by django-auditlog, with before and
-after. Its own middleware would hold a thread for every waiting request, so this one is used.
+Changes that staff make of the models that settings.AUDITLOG_INCLUDE_TRACKING_MODELS names are kept by django-auditlog,
+with before and after: it sees what is saved, as the admin does, and no UPDATE, by which most else is written. Its own
+middleware would hold a thread for every waiting request, so this one is used.
 """
 
 from collections.abc import Awaitable, Callable
