@@ -44,7 +44,6 @@ class State:
     step: int
     steps: int  # UNet steps in all
     eta_seconds: int  # 0: over
-    ahead: int  # generations that are made before it
     draft: str = ""  # JPEG as base64
     draft_number: int = 0
 
@@ -53,7 +52,7 @@ class State:
         """The event's id, the same for what looks the same."""
         if self.is_final:
             return self.status
-        return f"{self.status}-{self.attempt}-{self.step}-{self.draft_number}-{self.eta_seconds}-{self.ahead}"
+        return f"{self.status}-{self.attempt}-{self.step}-{self.draft_number}-{self.eta_seconds}"
 
     @property
     def is_final(self) -> bool:
@@ -65,7 +64,6 @@ class State:
             "step": self.step,
             "steps": self.steps,
             "eta_seconds": self.eta_seconds,
-            "ahead": self.ahead,
             "draft": f"data:image/jpeg;base64,{self.draft}" if self.draft else "",
         }
         name = FINAL_EVENT if self.is_final else "progress"
@@ -80,11 +78,9 @@ def states(pks: list[int]) -> dict[int, State]:
 def state(generation: Generation) -> State:
     """Return a generation's state as its row knows it."""
     steps = pricing.steps(generation.parameters)
-    queued = generation.status == Status.QUEUED
-    ahead = Generation.objects.filter(status=Status.QUEUED, pk__lt=generation.pk).count() if queued else 0
     step = generation.step if generation.status != Status.QUEUED else 0
     eta_seconds = remaining_seconds(generation, step, steps)
-    return State(generation.status, generation.attempt, step, steps, eta_seconds, ahead)
+    return State(generation.status, generation.attempt, step, steps, eta_seconds)
 
 
 def remaining_seconds(generation: Generation, step: int, steps: int) -> int:

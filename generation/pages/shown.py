@@ -62,7 +62,6 @@ def description(generation: Generation) -> dict[str, Any]:
         "step": state.step,
         "steps": state.steps,
         "eta_seconds": state.eta_seconds,
-        "ahead": state.ahead,
         "params": generation.params,
         "images": [asdict(image) for image in images(generation)],
         "start_image": reverse("generation_input", args=[generation.pk, "init"])

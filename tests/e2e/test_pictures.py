@@ -68,7 +68,7 @@ def generate(page: Page) -> Generation:
     """Press the button and return what was submitted."""
     page.get_by_role("textbox", name="Prompt", exact=True).fill("a cat")
     page.get_by_role("button", name="Generate").click()
-    expect(page.get_by_text("Next in line")).to_be_visible()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
     return Generation.objects.get()
 
 

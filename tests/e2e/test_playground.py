@@ -54,7 +54,7 @@ def test_a_sample_becomes_an_image_that_is_kept_in_the_history(
     expect(page.locator("#price")).to_contain_text("1 credit of 1,000")
     press(page, page.get_by_role("button", name="Generate"))
 
-    expect(page.get_by_text("Next in line")).to_be_visible()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
     claim = services.claim(Generation.objects.get(account=alice.user).pk)
     assert claim
     draft = base64.b64encode(picture(format="JPEG")).decode()
@@ -97,7 +97,7 @@ def test_what_runs_is_canceled_and_nothing_is_charged(logged_in_page: Page, alic
     page.get_by_text("From words", exact=True).click()
     page.get_by_role("textbox", name="Prompt", exact=True).fill("a cat")
     page.get_by_role("button", name="Generate").click()
-    expect(page.get_by_text("Next in line")).to_be_visible()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
     claim = services.claim(Generation.objects.get().pk)
     assert claim
     progress.publish(Progress(claim.pk, claim.attempt, 3, 31, "", 9))

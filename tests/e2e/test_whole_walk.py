@@ -39,7 +39,7 @@ def test_a_stranger_becomes_a_customer_and_staff_set_a_limit(
     buy(page)
     key = make_key(page)
     ask_for_image(page)
-    expect(page.get_by_text("Next in line")).to_be_visible()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
     with working(work):
         expect(page.get_by_alt_text("Image 1: a cat in the snow")).to_be_visible()
         curl = copy_curl(page)

@@ -58,7 +58,6 @@ def end(generation: Generation) -> Generation:
 
 
 def test_it_tells_the_present_state(site: Client, submit: Submit) -> None:
-    submit()
     generation = submit()
 
     reply = site.get(f"/history/{generation.pk}/events")
@@ -67,7 +66,7 @@ def test_it_tells_the_present_state(site: Client, submit: Submit) -> None:
     assert (reply["Content-Type"], reply["Cache-Control"]) == ("text/event-stream", "no-store")
     assert reply.content.startswith(b"retry: 1000\n\n")
     state = events.state(generation)
-    data = {"status": "queued", "step": 0, "steps": 2, "eta_seconds": state.eta_seconds, "ahead": 1, "draft": ""}
+    data = {"status": "queued", "step": 0, "steps": 2, "eta_seconds": state.eta_seconds, "draft": ""}
     assert event == {"id": state.id, "event": "progress", "data": data}
 
 
@@ -79,12 +78,12 @@ def test_the_final_state_is_told_once_and_then_nothing_more(site: Client, submit
     [event] = read(first.content)
     again = site.get(address, headers={"Last-Event-ID": event["id"]})
 
-    data = {"status": "canceled", "step": 0, "steps": 2, "eta_seconds": 0, "ahead": 0, "draft": ""}
+    data = {"status": "canceled", "step": 0, "steps": 2, "eta_seconds": 0, "draft": ""}
     assert (first.status_code, event) == (200, {"id": "canceled", "event": "end", "data": data})
     assert (again.status_code, again.content) == (204, b"")
 
 
-@pytest.mark.parametrize("last_id", ["", "queued-0-0-0-5-0", "success", "é"])
+@pytest.mark.parametrize("last_id", ["", "queued-0-0-0-5", "success", "é"])
 def test_whoever_missed_the_end_is_told_it(site: Client, submit: Submit, last_id: str) -> None:
     generation = end(submit())
 
@@ -101,7 +100,7 @@ def test_another_account_and_strangers_see_nothing(client: Client, bob: Person, 
     assert logged_in(bob.user).post(address).status_code == 405
 
 
-KNOWN = State("processing", attempt=2, step=3, steps=9, eta_seconds=4, ahead=0)
+KNOWN = State("processing", attempt=2, step=3, steps=9, eta_seconds=4)
 SAID = Progress(pk=1, attempt=2, step=5, steps=9, draft=DRAFT, draft_number=1)
 
 
@@ -128,7 +127,7 @@ def test_what_is_said_of_something_that_is_not_being_made_is_ignored(status: str
 def test_what_looks_the_same_has_the_same_id_and_nothing_else_has() -> None:
     others = [
         replace(KNOWN, **change)
-        for change in ({"status": "queued"}, {"attempt": 3}, {"step": 4}, {"draft_number": 1}, {"ahead": 1})
+        for change in ({"status": "queued"}, {"attempt": 3}, {"step": 4}, {"draft_number": 1}, {"eta_seconds": 5})
     ]
 
     assert replace(KNOWN).id == KNOWN.id

@@ -61,7 +61,6 @@ def test_a_script_gets_the_generation_that_the_form_asked_for(site: Client, alic
         "step": 0,
         "steps": 2,
         "eta_seconds": 0,
-        "ahead": 0,
         "params": ASKED.as_json(),
         "images": [],
         "start_image": "",

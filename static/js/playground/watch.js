@@ -1,13 +1,12 @@
 /* Follows a generation to its end: server-sent events, or asking every second where they don't arrive. */
 
-/** Show a state on a progress bar and in the words beside it: "Step 3 of 21", "2 before you". */
-export function showState({ status, step, steps, eta_seconds, ahead }, { bar, words, eta }) {
+/** Show a state on a progress bar and in the words beside it: "Step 3 of 21", "about 40 s". */
+export function showState({ status, step, steps, eta_seconds }, { bar, words, eta }) {
   const queued = status === "queued";
   bar.max = steps;
   if (queued) bar.removeAttribute("value");
   else bar.value = step;
-  const place = ahead ? `${ahead.toLocaleString("en")} before you` : "Next in line";
-  words.textContent = queued ? place : `Step ${step} of ${steps}`;
+  words.textContent = queued ? "Waiting for its turn" : `Step ${step} of ${steps}`;
   eta.textContent = eta_seconds ? `about ${duration(eta_seconds)}` : "";
 }
 
