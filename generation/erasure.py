@@ -1,7 +1,7 @@
 """Deletes generations for their owner: hidden at once, and their images and words removed.
 
-The row stays with what the ledger's entries need to be explained: size, steps, times, credits. What the storage holds
-is removed by an io worker, and the sweep asks again for what was not.
+The row stays with what the ledger's entries need to be explained: size, steps, seed, times, credits. What the storage
+holds is removed by an io worker, and the sweep asks again for what was not.
 """
 
 from collections.abc import Iterable
