@@ -2,6 +2,12 @@
 
 from typing import Any
 
+from generation import pricing
+from generation.models import Generation
+from generation.params import Params
+from generation.services import TRY_AGAIN
+from generation.v3 import replies
+
 EXAMPLE_ID = 5120041
 PREFIX = "3f0c1d52-9a64-4f0b-8f5e-5b7c2a9d1e10"
 
@@ -30,61 +36,38 @@ def path(name: str, generation_id: int = EXAMPLE_ID) -> str:
     return name.replace("{id}", str(generation_id))
 
 
-def meta(base_url: str) -> dict[str, Any]:
-    return {
-        "H": 512,
-        "W": 512,
-        "enable_attention_slicing": "true",
-        "file_prefix": PREFIX,
-        "guidance_scale": 7.5,
-        "init_image": f"{base_url}/static/samples/cat.jpg",
-        "model": "starter",
-        "n_samples": 1,
-        "negative_prompt": "",
-        "outdir": "out",
-        "prompt": "a cat sitting on a bench",
-        "revision": "",
-        "safetychecker": "yes",
-        "safety_checker": "yes",
-        "seed": 3163825000,
-        "seeds": [3163825000],
-        "steps": 31,
-        "strength": 0.7,
-        "vae": "starter",
-        "credits_charged": 1,
-    }
+def generation(base_url: str) -> Generation:
+    """Return what the answers are about: the example of img2img, which no database knows."""
+    asked = parameters("img2img", base_url)
+    init_image_url = asked.pop("init_image")
+    params = Params(mode="img2img", **asked | {"seed": 3163825000})
+    return Generation(
+        pk=EXAMPLE_ID, file_prefix=PREFIX, params=params.as_json(), init_image_url=init_image_url, model="starter"
+    )
 
 
 def success(base_url: str) -> dict[str, Any]:
+    made = generation(base_url)
+    made.model_revision, made.vae = "local", "PatchAutoencoder"
+    made.charged_credits = pricing.credits(made.parameters)
     return {
         "status": "success",
         "generationTime": 1.8462,
         "id": EXAMPLE_ID,
-        "output": [f"{base_url}/media/generations/{PREFIX}-0.png"],
+        "output": replies.links(made, base_url),
         "nsfw_content_detected": [False],
-        "credits_charged": 1,
+        "credits_charged": made.charged_credits,
         "credits_remaining": 959,
-        "meta": meta(base_url),
+        "meta": replies.meta(made),
     }
 
 
 def processing(base_url: str) -> dict[str, Any]:
-    return {
-        "status": "processing",
-        "tip": "Your image is processing in background, you can get this image using fetch API",
-        "eta": 12.4836,
-        "messege": "Try to fetch request after seconds estimated",
-        "message": "Try to fetch request after seconds estimated",
-        "fetch_result": f"{base_url}/api/v3/fetch/{EXAMPLE_ID}",
-        "id": EXAMPLE_ID,
-        "output": [],
-        "future_links": [f"{base_url}/media/generations/{PREFIX}-0.png"],
-        "meta": meta(base_url) | {"credits_charged": 0},
-    }
+    return replies.processing(generation(base_url), base_url, replies.JUST_QUEUED, eta_seconds=12.4836)
 
 
 def failed() -> dict[str, Any]:
-    return {"status": "failed", "id": EXAMPLE_ID, "message": "Failed, Try Again", "output": []}
+    return replies.failed(Generation(pk=EXAMPLE_ID, message=TRY_AGAIN))
 
 
 def event(base_url: str) -> dict[str, Any]:
