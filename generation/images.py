@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from generation.params import MODES_WITH_IMAGE, Params
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
+UNREADABLE = "The file is not an image that can be read; send PNG, JPEG, WebP, GIF, BMP or AVIF."
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 20 * 2**20
 DRAFT_PIXELS, THUMBNAIL_PIXELS = 256, 384  # longest side
@@ -187,8 +188,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise _too_many_pixels(max_pixels) from bomb
     # Pillow's readers answer hostile bytes with OSError, SyntaxError, ValueError, struct.error, EOFError and others.
     except Exception as failure:
-        names = "PNG, JPEG, WebP, GIF, BMP or AVIF"
-        raise UnusableImage(f"The file is not an image that can be read; send {names}.") from failure
+        raise UnusableImage(UNREADABLE) from failure
     if image.width * image.height > max_pixels:
         raise _too_many_pixels(max_pixels)
     return image

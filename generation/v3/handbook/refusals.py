@@ -10,6 +10,7 @@ from rest_framework.exceptions import MethodNotAllowed, ValidationError
 from accounts import quotas
 from accounts.authentication import InvalidKey, KeyNotAllowed
 from billing.ledger import InsufficientCredits
+from generation import images
 from generation.idempotency import IdempotencyKeyReused
 from generation.services import NotReproducible
 from generation.v3 import errors
@@ -33,7 +34,7 @@ class Refusal:
 VALIDATION = ValidationError(
     {"prompt": ["The prompt field is required."], "width": ["The width must be a multiple of 8."]}
 )
-START_IMAGE = ValidationError({"init_image": ["The image is not one of PNG, JPEG, WebP, GIF, BMP, AVIF."]})
+START_IMAGE = ValidationError({"init_image": [images.UNREADABLE]})
 SPENT = quotas.Allowance("spending_cap_credits", 500, 497, None)
 CASES: list[tuple[str, Exception, str]] = [
     ("The key is wrong", InvalidKey(), "It is missing, unknown, revoked or expired. Send a live key."),
@@ -41,6 +42,11 @@ CASES: list[tuple[str, Exception, str]] = [
         "The key may not do this",
         KeyNotAllowed("This API key may only read."),
         "Use a key with the scope, or from an address, that it allows.",
+    ),
+    (
+        "The account is suspended",
+        quotas.AccountSuspended("A card was reported stolen."),
+        "Staff stopped it, and say why. It begins no generation until they lift that; the rest of the API works.",
     ),
     ("It is no POST", MethodNotAllowed("GET"), "Every call is a POST."),
     ("The body does not parse", Unreadable("The request body is not valid JSON."), "Send a JSON object, or a form."),
