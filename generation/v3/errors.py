@@ -64,10 +64,7 @@ def describe(error: Exception, base_url: str) -> tuple[int, dict[str, Any]]:
         case ValidationError():
             return 400, {"status": "error", "message": error.detail}
         case IdempotencyKeyReused():
-            words = (
-                "The idempotency key was used with another body in the last 24 hours; a new request needs a new key."
-            )
-            return 400, {"status": "error", "message": {"idempotency_key": [words]}}
+            return 400, {"status": "error", "message": {"idempotency_key": [KEY_REUSED]}}
         case NotCancelable(status=status):
             words = f"The generation ended before it could be canceled: {status}."
             return 400, envelope(words, tip="Fetch it by its id.")

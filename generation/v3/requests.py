@@ -12,6 +12,7 @@ from generation import requests
 from generation.fields import Choice, Image, Integer, Link, Switch, Text, TrackId, is_nothing
 from generation.idempotency import Repeatable
 from generation.params import Mode, Params
+from generation.webhooks.listening import MOST_EVENTS
 
 ALIASES = {"prompt_strength": "strength", "steps": "num_inference_steps"}
 
@@ -40,7 +41,7 @@ class EventPage(serializers.Serializer[Any]):
     """Which events are asked for."""
 
     cursor = Integer(required=False, default=0, min_value=0, max_value=2**53)
-    limit = Integer(required=False, default=100, min_value=1, max_value=100)
+    limit = Integer(required=False, default=MOST_EVENTS, min_value=1, max_value=MOST_EVENTS)
 
 
 class Answered(serializers.Serializer[Any]):
