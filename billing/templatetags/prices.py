@@ -19,6 +19,7 @@ class Prices:
     packs: QuerySet[Pack]
     offers: QuerySet[Offer]
     welcome_credits: int
+    image_credits: int  # for one of 512 × 512 from words, at 31 steps
 
     @property
     def are_there(self) -> bool:
@@ -31,7 +32,7 @@ def prices() -> Prices:
     packs, offers = Pack.objects.filter(is_active=True), Offer.objects.filter(is_active=True).select_related("plan")
     if not gateway.is_on():
         packs, offers = packs.none(), offers.none()
-    return Prices(packs, offers, settings.WELCOME_CREDITS)
+    return Prices(packs, offers, settings.WELCOME_CREDITS, settings.DEFAULT_IMAGE_CREDITS)
 
 
 @register.filter

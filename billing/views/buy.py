@@ -33,7 +33,8 @@ def buy(request: Visit) -> HttpResponse:
         {"pack": pack, "images": pack.credits // settings.DEFAULT_IMAGE_CREDITS}
         for pack in Pack.objects.filter(is_active=True)
     ]
-    return render(request, "billing/buy.html", {"packs": packs, **shop()})
+    context = {"packs": packs, "image_credits": settings.DEFAULT_IMAGE_CREDITS}
+    return render(request, "billing/buy.html", context | shop())
 
 
 @require_GET

@@ -45,6 +45,17 @@ def test_every_page_opens_for_a_new_account_and_carries_no_inline_style_or_scrip
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]* src=)", answer.content.decode())
 
 
+@pytest.mark.parametrize(("credits", "words"), [(1, "costs 1 credit."), (12, "costs 12 credits.")])
+def test_those_who_buy_are_told_what_an_image_costs_here(
+    logged_in: LogIn, bob: Person, settings: Any, credits: int, words: str
+) -> None:
+    settings.DEFAULT_IMAGE_CREDITS = credits
+
+    told = f"An image of 512 × 512 from words at 31 steps {words}"
+    assert told in text(Client().get("/"))
+    assert told in text(logged_in(bob).get("/billing/buy/"))
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_without_stripe_every_page_works_and_says_whom_to_ask(
     logged_in: LogIn, bob: Person, pack: Pack, studio: Offer, settings: Any, path: str
