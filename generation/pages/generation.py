@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
 from config.sites import base_url
-from generation import archive, erasure, samples, services, storage, waiting
+from generation import archive, erasure, retention, samples, services, storage, waiting
 from generation import events as watching
 from generation import images as formats
 from generation.models import Generation
@@ -39,6 +39,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "has_mask": shown.has_input(generation, "mask"),
         "stages": shown.stages(generation),
         "deliveries": generation.deliveries.select_related("event").order_by("-pk"),
+        "event_days": retention.EVENTS.days,
         "state": None if generation.is_final else watching.state(generation),
         "languages": samples.LABELS,
     }

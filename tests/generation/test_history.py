@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage, storages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import ApiKey
 from billing import ledger
@@ -456,6 +457,20 @@ def test_the_page_of_a_generation_tells_all_of_it(site: Client, submit: Submit) 
     for words in ("&lt;i&gt;a cat&lt;/i&gt;", "1234567", "1234568", "dreamshaper", "blanked by the safety checker"):
         assert words in page
     assert "<i>" not in page
+
+
+@pytest.mark.parametrize("start_image_too", [False, True])
+def test_the_page_says_what_is_left_where_images_expired(site: Client, submit: Submit, start_image_too: bool) -> None:
+    inputs = Inputs(init_image_name=storage.save_input(b"start"))
+    generation = finish(submit(inputs, mode="img2img", strength=0.5))
+    now = timezone.now()
+    expired = {"images_expired_at": now} | ({"inputs_expired_at": now} if start_image_too else {})
+    Generation.objects.filter(pk=generation.pk).update(**expired)
+
+    page = site.get(f"/history/{generation.pk}/").content.decode()
+
+    rest = "." if start_image_too else ", and so is the start image."
+    assert f"The images were removed</h2><p>Their parameters are still here{rest}</p>" in page
 
 
 def test_images_are_sent_to_their_owner_alone(site: Client, bob: Person, submit: Submit) -> None:
