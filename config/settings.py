@@ -239,7 +239,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (  # kept with before and after; secrets are 
 )
 
 # E-mail
-EMAIL_HOST = env.text("EMAIL_HOST")  # empty: e-mails are printed, into log/web.log under `make run`
+EMAIL_HOST = env.text("EMAIL_HOST")  # empty: e-mails are printed; `make run` keeps them in log/web.log and log/io-N.log
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
 EMAIL_PORT = env.integer("EMAIL_PORT", 587)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
