@@ -25,7 +25,7 @@ class HeadOfQueue(Queue):
 
 rq.cron.Queue = HeadOfQueue  # type: ignore[misc, assignment]
 
-# In the queue that workers look into first: slow links and webhooks must not keep a lapsed claim waiting. A sweep that
+# In the queue that workers look into first, and in front: slow links must not keep a lapsed claim waiting. A sweep that
 # no worker took before the next one is due is dropped by its ttl: they don't pile up.
 rq.cron.register(
     sweep,

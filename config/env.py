@@ -1,4 +1,4 @@
-"""Reads settings from the environment; the only module that looks at os.environ."""
+"""Reads settings from the environment; other modules only write to it or hand it on, for libraries and processes."""
 
 import os
 from ipaddress import ip_network
