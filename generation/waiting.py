@@ -26,6 +26,7 @@ from django.http import HttpRequest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from config.headers import HeaderTooLong, plain_headers
 from config.streaming import STREAM, Chunks
 from config.streaming import request_stream as request_stream
 from generation.models import LIVE, Generation
@@ -161,6 +162,12 @@ class Waiting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        try:
+            scope["headers"] = plain_headers(scope["headers"])
+        except HeaderTooLong:
+            for message in BAD_REQUEST:
+                await send(message)
             return
         held_back: list[Message] = []
         received_bytes = 0

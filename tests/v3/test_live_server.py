@@ -137,22 +137,66 @@ def written_bytes(web: Web) -> int:
     return int(web.process.io_counters().write_chars) if psutil.LINUX else 0
 
 
-@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x; charset=hex", "text/plain; charset=idna"])
-def test_a_charset_that_is_none_is_no_server_fault(web: Web, alice: Person, content_type: str) -> None:
-    body = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na cat\r\n--x--\r\n'
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data; boundary=x; charset=hex",
+        "multipart/form-data; boundary=x; charset=punycode",
+        "multipart/form-data; boundary=x; charset=unicode_escape",
+        "multipart/form-data; charset=utf-8; boundary=x; a*=x'y'z",
+        'Multipart/Form-Data; boundary="x"; a*=x; a*0=y',
+    ],
+)
+def test_a_form_is_utf_8_whatever_else_its_content_type_says(web: Web, alice: Person, content_type: str) -> None:
+    """Of the prompt a punycode codec would make something else, in hours."""
+    part = '--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % ("prompt", "é" * 200_000) + part % ("samples", "9") + "--x--\r\n"
 
     status, answer = web.request(
-        "POST", "/api/v3/text2img?a=%ff", body, **{"Content-Type": content_type, "key": alice.key}
+        "POST", "/api/v3/text2img?a=%ff", body.encode(), **{"Content-Type": content_type, "key": alice.key}
     )
 
-    assert (status, json.loads(answer)["message"]) == (200, "Invalid API Request")
+    long, many = "The prompt may not be longer than 2000 characters.", "The samples must be between 1 and 4."
+    assert (status, json.loads(answer)["message"]) == (200, {"prompt": [long], "samples": [many]})
+
+
+def test_json_is_read_whatever_its_content_type_says(web: Web, alice: Person) -> None:
+    body = json.dumps({"key": alice.key})
+
+    answers = [
+        web.request("POST", "/api/v3/system_load", body, **{"Content-Type": content_type})
+        for content_type in ("application/json; a*=x'y'z", "a*=x; a*0=y", "text/plain; charset=idna", ";" * 8000)
+    ]
+
+    assert answers == [(200, b'{"queue_num":0,"queue_time":0,"status":"ok"}')] * 4
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Cookie", "X-Anything"])
+def test_a_header_of_more_than_8_kilobytes_is_a_bad_request(web: Web, alice: Person, name: str) -> None:
+    body = json.dumps({"key": alice.key})
+
+    status = [
+        web.request("POST", "/api/v3/system_load", body, **{name: value})[0]
+        for value in ('a/b; x="' + ";" * 8184, 'a/b; x="' + ";" * 8185)
+    ]
+
+    assert status == [200, 400]
+
+
+def test_a_page_form_with_an_impossible_charset_is_a_form(web: Web) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="login"\r\n\r\n\\ud800\r\n--x--\r\n'
+
+    for charset in ("hex", "unicode_escape"):
+        content_type = f"multipart/form-data; boundary=x; charset={charset}"
+        headers = {"Content-Type": content_type, "Cookie": "csrftoken=" + "a" * 32}
+        assert web.request("POST", "/account/login/", body, **headers)[0] == 403  # without that token in the form
 
 
 def test_a_query_of_thousands_of_fields_is_no_server_fault(web: Web, alice: Person) -> None:
     path, body = "/api/v3/system_load?" + "a=1&" * 2000, json.dumps({"key": alice.key})
 
-    plain = web.request("POST", path, body, **{"Content-Type": "application/json"})
-    with_charset = web.request("POST", path, body, **{"Content-Type": "application/json; charset=utf-8"})
+    plain = web.request("POST", path, body, **{"Content-Type": "application/json; charset=utf-8"})
+    with_charset = web.request("POST", path, body, **{"Content-Type": "application/json; charset=iso-8859-1"})
 
     assert (plain[0], json.loads(plain[1])["message"]) == (200, "Invalid API Request")
     assert with_charset == (400, b"Bad Request")  # Django reads the query before any view

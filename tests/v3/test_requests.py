@@ -234,6 +234,7 @@ def test_an_unknown_endpoint_answers_in_the_dialect(client: Client, alice: Perso
         (b'"text"', "application/json", invalid("The request body must be a JSON object.")),
         (b"5", "text/plain", invalid("The request body must be a JSON object.")),
         (b"null", "application/json", invalid("The request body must be a JSON object.")),
+        (b'{"a": [' + b"[]," * 10_001 + b"[]]}", "application/json", invalid("The request body has too many fields.")),
         (b"a=1&" * 2000, FORM, NO_FORM),
         (b"garbage", "multipart/form-data", NO_FORM),
         (b"garbage", "multipart/form-data; boundary=", NO_FORM),
