@@ -325,9 +325,7 @@ SCHEDULER = env.text("SCHEDULER") or None
 DEVICE = env.text("DEVICE", "auto")
 DTYPE = env.text("DTYPE", "auto")
 SAFETY_CHECKER = env.text("SAFETY_CHECKER", "opennsfw")
-TF32 = env.switch("TF32", False)  # CUDA: multiply float32 in fewer bits
-FUSE_QKV = env.switch("FUSE_QKV", False)  # one matrix for query, key and value
-COMPILE = env.switch("COMPILE", False)  # torch.compile for the blocks that repeat
+TUNING = env.words("TUNING", "auto")  # how the network computes: what was measured to pay, or names, or none
 QUANTIZE = env.text("QUANTIZE")  # weights in fewer bits, by torchao: "int8", "fp8", or nothing
 if QUANTIZE not in ("", "int8", "fp8"):
     raise env.BadSetting(f"QUANTIZE must be int8, fp8 or empty, not {QUANTIZE!r}.")

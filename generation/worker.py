@@ -32,6 +32,7 @@ from config.nudges import attempt
 from generation import making, queue, services
 from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
 from generation.engine.memory import share_heaps, trim
+from generation.engine.tuning import choose
 from generation.heart import Hearts, hearts
 
 RQ_HEARTBEAT_SECONDS = 15
@@ -80,9 +81,10 @@ def replace_broken_connection() -> None:
 
 
 def load_engine() -> Engine | PipelineEngine:
-    if settings.COMPILE:  # for the next start
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.VAR_DIR / "compiled"))
-    return load_model(
+    """Return the engine of a worker, in which nothing was made so far."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.VAR_DIR / "compiled"))  # for the next start
+    named = [name for name in settings.TUNING if name not in ("auto", "none")]
+    loaded = load_model(
         EngineSettings(
             model=settings.MODEL,
             revision=settings.MODEL_REVISION,
@@ -91,13 +93,14 @@ def load_engine() -> Engine | PipelineEngine:
             device=settings.DEVICE,
             dtype=settings.DTYPE,
             scheduler=settings.SCHEDULER,
-            tf32=settings.TF32,
-            fuse_qkv=settings.FUSE_QKV,
-            compile=settings.COMPILE,
+            tuning=tuple(named),
             quantize=settings.QUANTIZE or None,
             safety=settings.SAFETY_CHECKER,  # type: ignore[arg-type] # the engine refuses what it doesn't know
         )
     )
+    if "auto" in settings.TUNING and not settings.QUANTIZE:  # weights in fewer bits can't be fused any more
+        choose(loaded, settings.VAR_DIR / "tuning.json", settings.BATCH_IMAGES)
+    return loaded
 
 
 def shared(loaded: Engine | PipelineEngine) -> tuple[BatchingEngine | PipelineEngine, int]:

@@ -28,8 +28,10 @@ class LoadedModel(ABC):
     scheduler_name: str
     device: torch.device
     dtype: torch.dtype
+    network: torch.nn.Module  # the UNet or transformer, which takes nearly all of the time
     saves_memory = False
     tuning: Sequence[str] = ()  # what was changed in how it computes
+    measured: str = ""  # what that was chosen by, for people
     _safety_checker: SafetyChecker | None
 
     @property
@@ -57,6 +59,7 @@ class LoadedModel(ABC):
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
             "tuning": ", ".join(self.tuning) or "none",
+            **({"measured": self.measured} if self.measured else {}),
             "threads": str(torch.get_num_threads()),
             "safety checker": type(self._safety_checker).__name__ if self._safety_checker else "none",
         }

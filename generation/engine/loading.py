@@ -48,9 +48,7 @@ class EngineSettings:
     safety: Literal["opennsfw", "diffusers", "none"] = "opennsfw"
     frugal: bool = False  # attention slicing and VAE tiling from the start, not only once memory ran out
     threads: int | None = None  # CPU threads of torch; None: its default
-    tf32: bool = False  # CUDA: multiply float32 in fewer bits
-    fuse_qkv: bool = False  # one matrix for query, key and value
-    compile: bool = False  # the blocks that repeat, by torch.compile
+    tuning: tuple[str, ...] = ()  # of computing.WAYS
     quantize: str | None = None  # "int8" or "fp8": weights of the UNet or transformer, by torchao
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from generation.engine import memory
 from generation.engine.autoencoder import Autoencoder
-from generation.engine.computing import tune
+from generation.engine.computing import use
 from generation.engine.denoising import Denoiser, Sample
 from generation.engine.errors import BrokenLatents
 from generation.engine.loaded import LoadedModel
@@ -37,6 +37,7 @@ class Engine(LoadedModel):
         self.revision = checkpoint.revision
         self.vae_name = type(checkpoint.vae).__name__
         self.device, self.dtype = checkpoint.device, checkpoint.dtype
+        self.network = checkpoint.unet
         self._checkpoint = checkpoint
         self._safety_checker = safety_checker
         self._schedulers = Schedulers(checkpoint.scheduler, scheduler)
@@ -59,7 +60,7 @@ class Engine(LoadedModel):
             find(settings.scheduler)  # refuse before gigabytes are read
         checkpoint = load_checkpoint(settings)
         engine = cls(checkpoint, build_checker(settings, checkpoint.device), settings.scheduler)
-        engine.tuning = tune(checkpoint.unet, settings)
+        engine.tuning = use(checkpoint.unet, settings.tuning, settings.quantize)
         if settings.frugal:
             engine.save_memory()
         logger.info("Loaded %s", engine.description())

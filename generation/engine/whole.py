@@ -18,7 +18,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from generation.engine.computing import tune
+from generation.engine.computing import use
 from generation.engine.emphasis import plain
 from generation.engine.errors import BrokenLatents, UnsupportedModel, UnsupportedRequest
 from generation.engine.inpainting import cover, padded, repainted
@@ -54,6 +54,7 @@ class PipelineEngine(LoadedModel):
         self.scheduler_name = type(pipeline.scheduler).__name__
         self.device, self.dtype = pipeline.device, pipeline.dtype
         self._safety_checker = safety_checker
+        self.network = getattr(pipeline, "transformer", None) or pipeline.unet
         self._pipeline = pipeline
         self._pipelines = _by_mode(pipeline)
         # SD3 and Flux cut latents into patches of 2 x 2.
@@ -88,7 +89,7 @@ class PipelineEngine(LoadedModel):
         ).to(device)
         checker = build_checker(settings, device)
         engine = cls(pipeline, served_name(settings), commit or settings.revision or "local", checker)
-        engine.tuning = tune(getattr(pipeline, "transformer", None) or pipeline.unet, settings)
+        engine.tuning = use(engine.network, settings.tuning, settings.quantize)
         if settings.frugal:
             engine.save_memory()
         logger.info("Loaded %s", engine.description())

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import FusedAttnProcessor2_0
 from PIL import Image
 
 from generation.engine import Engine, EngineSettings, ImageRequest, UnsupportedModel, load_model
-from generation.engine.computing import tune
+from generation.engine.computing import WAYS, use
 
 REQUEST = ImageRequest(prompt="a cat", width=64, height=64, num_inference_steps=4, samples=2)
 
@@ -35,9 +35,9 @@ def test_nothing_is_changed_unless_it_is_asked_for(engine):
 def test_fused_projections_make_the_same_image(engine, engine_sd3, tiny, tiny_sd3, kind):
     plain, folder = {"sd": (engine, tiny), "sd3": (engine_sd3, tiny_sd3)}[kind]
 
-    fused = load_model(settings(folder, fuse_qkv=True))
+    fused = load_model(settings(folder, tuning=("fuse_qkv",)))
 
-    assert fused.facts()["tuning"] == "fused projections"
+    assert fused.facts()["tuning"] == "fuse_qkv"
     assert difference(fused.generate(REQUEST).images, plain.generate(REQUEST).images) <= 1
     if kind == "sd":
         assert {type(each) for each in fused._checkpoint.unet.attn_processors.values()} == {FusedAttnProcessor2_0}
@@ -47,16 +47,16 @@ def test_fused_projections_make_the_same_image(engine, engine_sd3, tiny, tiny_sd
 def test_compiled_blocks_make_the_same_image(engine, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
-    compiled = load_model(settings(tiny, compile=True))
+    compiled = load_model(settings(tiny, tuning=("compile",)))
 
-    assert compiled.facts()["tuning"] == "compiled blocks"
+    assert compiled.facts()["tuning"] == "compile"
     assert difference(compiled.generate(REQUEST).images, engine.generate(REQUEST).images) <= 1
     assert list(tmp_path.rglob("*.so"))
 
 
 def test_a_network_without_blocks_that_repeat_is_refused():
-    with pytest.raises(UnsupportedModel, match="A Linear has no blocks to compile; leave COMPILE off"):
-        tune(torch.nn.Linear(1, 1), EngineSettings(model="", compile=True))
+    with pytest.raises(UnsupportedModel, match="A Linear has no blocks to compile; leave compile out of TUNING"):
+        use(torch.nn.Linear(1, 1), ["compile"])
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
@@ -86,11 +86,50 @@ def tf32() -> Iterator[None]:
 
 
 def test_tf32_is_switched_on_for_cuda(tf32):
-    assert tune(torch.nn.Linear(1, 1), EngineSettings(model="", tf32=True)) == ["TF32"]
+    assert use(torch.nn.Linear(1, 1), ["tf32"]) == ["tf32"]
     assert torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cudnn.allow_tf32
 
 
 def test_a_network_that_cannot_fuse_is_refused():
-    with pytest.raises(UnsupportedModel, match="A Linear can't fuse its projections; leave FUSE_QKV off"):
-        tune(torch.nn.Linear(1, 1), EngineSettings(model="", fuse_qkv=True))
+    with pytest.raises(UnsupportedModel, match="A Linear can't fuse its projections; leave fuse_qkv out of TUNING"):
+        use(torch.nn.Linear(1, 1), ["fuse_qkv"])
+
+
+def test_an_unknown_way_is_refused_with_those_that_there_are(tiny):
+    words = "There is no tuning turbo; there are channels_last, fuse_qkv, tf32, compile, cuda_graphs."
+    with pytest.raises(UnsupportedModel, match=words):
+        load_model(settings(tiny, tuning=("turbo", "tf32")))
+
+
+@pytest.mark.parametrize("name", ["channels_last", "fuse_qkv"])
+def test_a_way_that_was_given_up_again_has_changed_nothing(engine, tiny, name):
+    tried = load_model(settings(tiny))
+    way = WAYS[name]
+
+    way.take_up(tried.network)
+    there = difference(tried.generate(REQUEST).images, engine.generate(REQUEST).images)
+    way.give_up(tried.network)
+
+    assert there <= 1
+    assert tried.network.state_dict().keys() == engine.network.state_dict().keys()
+    assert all(
+        weight.stride() == before.stride()
+        for weight, before in zip(tried.network.parameters(), engine.network.parameters(), strict=True)
+    )
+    assert difference(tried.generate(REQUEST).images, engine.generate(REQUEST).images) == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_what_a_recorded_graph_returns_is_the_callers_own(monkeypatch):
+    network, steps = torch.nn.Linear(4, 4), []
+    expected = network(torch.ones(2, 4)).detach()
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: steps.append(1))
+
+    use(network, ["cuda_graphs"])
+    with torch.inference_mode():
+        first, second = network(torch.ones(2, 4)), network(torch.ones(2, 4))
+
+    assert torch.allclose(first, expected)
+    assert first.data_ptr() != second.data_ptr()
+    assert steps == [1, 1]

@@ -1,0 +1,142 @@
+"""Which ways of computing a worker takes up: those that were measured to pay, once for a model on a machine."""
+
+import json
+
+import pytest
+import torch
+
+from generation.engine import EngineSettings, load_model, tuning
+from generation.engine.tuning import choose
+from generation.worker import load_engine
+
+
+@pytest.fixture(params=["tiny", "tiny_sd3"])
+def engine(request):
+    """An engine of the test's own, of either kind."""
+    folder = request.getfixturevalue(request.param)
+    return load_model(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """How many seconds the next measured steps take; what is left was not measured."""
+    times = []
+
+    def next_of(engine, *arguments):
+        return times.pop(0)
+
+    monkeypatch.setattr(tuning, "step_seconds", next_of)
+    monkeypatch.setattr(tuning, "whole_step_seconds", next_of)
+    return times
+
+
+def is_channels_last(engine):
+    weights = [weight for weight in engine.network.parameters() if weight.dim() == 4 and weight.shape[2:] != (1, 1)]
+    return all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def is_fused(engine):
+    return any(getattr(module, "fused_projections", False) for module in engine.network.modules())
+
+
+def rounds(engine, *times):
+    """Return the times of the steps that are measured, two rounds for each way; first comes that of a single image."""
+    pairs = zip(times[::2], times[1::2], strict=True)
+    return [*([0.01] if hasattr(engine, "step") else []), *(took for pair in pairs for took in pair * 2)]
+
+
+def test_it_keeps_each_way_that_makes_a_step_faster(engine, steps, tmp_path):
+    steps += rounds(engine, 0.1, 0.05, 0.05, 0.04)
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert (engine.tuning, is_channels_last(engine), is_fused(engine)) == (["channels_last", "fuse_qkv"], True, True)
+    told = "channels_last 50.0 instead of 100.0, fuse_qkv 40.0 instead of 50.0 ms for "
+    assert engine.facts()["measured"].startswith(told)
+
+
+def test_it_gives_up_what_is_slower_or_no_faster_than_runs_differ(engine, steps, tmp_path):
+    steps += rounds(engine, 0.1, 0.2, 0.1, 0.096)
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert (engine.tuning, is_channels_last(engine), is_fused(engine)) == ([], False, False)
+
+
+def test_it_measures_once_and_then_remembers(tiny, steps, tmp_path):
+    settings = EngineSettings(model=str(tiny), safety="none", dtype="float32")
+    first, second = load_model(settings), load_model(settings)
+    steps += rounds(first, 0.1, 0.2, 0.1, 0.05)
+
+    choose(first, tmp_path / "tuning.json", batch_images=4)
+    choose(second, tmp_path / "tuning.json", batch_images=4)
+
+    assert (second.tuning, is_channels_last(second), is_fused(second)) == (["fuse_qkv"], False, True)
+    assert second.facts()["measured"] == first.facts()["measured"]
+    assert not steps
+
+
+def test_another_precision_is_measured_anew(tiny, steps, tmp_path):
+    engines = [load_model(EngineSettings(model=str(tiny), safety="none", dtype=it)) for it in ("float32", "bfloat16")]
+    for engine in engines:
+        steps += rounds(engine, 0.1, 0.2, 0.1, 0.2)
+
+    for engine in engines:
+        choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert not steps
+    assert len(json.loads((tmp_path / "tuning.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(("alone", "together"), [(0.01, 16), (0.06, 4), (3.0, 1)])
+def test_it_measures_as_many_images_as_take_no_long_time(tiny, tmp_path, monkeypatch, alone, together):
+    engine = load_model(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
+    images = []
+    monkeypatch.setattr(tuning, "step_seconds", lambda engine, number, pixels: images.append(number) or alone)
+
+    choose(engine, tmp_path / "tuning.json", batch_images=16)
+
+    assert images == [1] + [together] * 8
+
+
+def test_one_slow_step_of_a_busy_machine_decides_nothing(engine, steps, tmp_path):
+    steps += [*rounds(engine), 0.1, 0.2, 0.5, 0.1, 0.1, 0.1, 0.9, 0.1]
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert engine.tuning == []
+
+
+def test_it_really_measures(engine, tmp_path):
+    choose(engine, tmp_path / "tuning.json", batch_images=2)
+
+    noted = next(iter(json.loads((tmp_path / "tuning.json").read_text()).values()))
+    assert list(noted["milliseconds"]) == ["channels_last", "fuse_qkv"]
+    assert all(took > 0 for pair in noted["milliseconds"].values() for took in pair)
+
+
+@pytest.fixture
+def site(settings, tiny, tmp_path):
+    """Settings of a worker that loads a tiny model."""
+    settings.MODEL, settings.SAFETY_CHECKER, settings.DEVICE, settings.VAR_DIR = str(tiny), "none", "cpu", tmp_path
+    return settings
+
+
+def test_a_worker_measures_unless_it_is_told_what_to_do(site, tmp_path):
+    loaded = {}
+    for words in (["none"], ["channels_last", "fuse_qkv"], ["auto"]):
+        site.TUNING = words
+        loaded[words[0]] = load_engine(), (tmp_path / "tuning.json").exists()
+
+    assert [(engine.facts()["tuning"], measured) for engine, measured in loaded.values()][:2] == [
+        ("none", False),
+        ("channels_last, fuse_qkv", False),
+    ]
+    assert "ms for" in loaded["auto"][0].facts()["measured"]
+
+
+def test_quantized_weights_are_left_as_they_are(site, tmp_path):
+    pytest.importorskip("torchao", reason="an option that needs torchao")
+    site.TUNING, site.QUANTIZE = ["auto"], "int8"
+
+    assert load_engine().facts()["tuning"] == "int8 weights"
