@@ -129,7 +129,7 @@ def asked_for(retry_after: str, now: datetime) -> datetime | None:
     except (ValueError, OverflowError):
         try:
             at = parsedate_to_datetime(retry_after)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max(at, now), now + LONGEST_RETRY_AFTER)

@@ -258,6 +258,11 @@ def test_8_racing_senders_deliver_it_once(receiver: HostileServer, submit: Submi
         ("Mon, 23 Nov 2026 12:30:00 GMT", timedelta(minutes=30)),
         ("99999999999999999999", timedelta(seconds=10)),
         ("999999999", timedelta(days=1)),
+        pytest.param("9" * 5000, timedelta(seconds=10), id="5000 digits"),  # more than int() reads
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", timedelta(seconds=10)),
+        ("Mon, 23 Nov 2026 12:30:00 +99999999999999999", timedelta(seconds=10)),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", timedelta(days=1)),
+        ("Mon, 01 Jan 0001 00:00:00 +2300", timedelta(seconds=10)),
         ("0", timedelta(seconds=10)),
         ("soon", timedelta(seconds=10)),
         ("", timedelta(seconds=10)),
