@@ -13,7 +13,7 @@ from generation import images
 
 NOTHING = {"", "null", "none"}
 YES, NO = {"yes", "true", "1", "on"}, {"no", "false", "0", "off"}
-LONGEST_LINK = 2048  # characters
+LONGEST_LINK = 2048  # characters; of a webhook bytes in UTF-8, for an entry of PostgreSQL's indexes has at most 2704
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database or model takes them
 
 
@@ -170,12 +170,14 @@ class Text(RequestField, serializers.CharField):
 
 
 class Link(Text):
-    """An http(s) address; whether it may be called is decided where it is called."""
+    """An http(s) address, up to `max_length` bytes; whether it may be called is decided where it is called."""
 
     nothing = {"0"}
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
+        if self.max_length is not None and len(text.encode()) > self.max_length:
+            self.refuse(f"may not be longer than {self.max_length} bytes in UTF-8.")
         if not is_link(text):
             self.refuse("must be an http or https address.")
         return text

@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from accounts.models import User
-from generation.fields import is_link
+from generation.fields import LONGEST_LINK, is_link
 from generation.webhooks.models import Endpoint, Event, all_but_progress
 
 CHOICES = [(type.value, type.value) for type in Event.Type if type != Event.Type.PING]
@@ -40,6 +40,8 @@ class EndpointForm(forms.ModelForm):
         url = str(self.cleaned_data["url"]).strip()
         if not is_link(url):
             raise ValidationError("Enter an http or https address, like https://example.com/hooks.")
+        if len(url.encode()) > LONGEST_LINK:
+            raise ValidationError(f"Enter an address of at most {LONGEST_LINK} bytes in UTF-8.")
         same = Endpoint.objects.filter(account=self.instance.account, url=url).exclude(pk=self.instance.pk)
         if same.exists():
             raise ValidationError("There is an endpoint with this address already.")

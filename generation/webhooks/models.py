@@ -69,7 +69,7 @@ class Endpoint(models.Model):
     """An address that hears of everything that happens to an account, beside the `webhook` of single requests."""
 
     account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="endpoints")
-    url = models.CharField(max_length=2048)
+    url = models.CharField(max_length=2048)  # no more bytes than that either, for it is indexed
     events = models.JSONField(default=all_but_progress)  # values of Event.Type
     is_on = models.BooleanField(default=True)
     off_reason = models.CharField(max_length=200, blank=True)  # when it was switched off by its own answer
@@ -88,7 +88,7 @@ class SilencedUrl(models.Model):
     """The `webhook` of requests under one key that answered 410 Gone: it is called no more under that key."""
 
     api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE)
-    url = models.CharField(max_length=2048)
+    url = models.CharField(max_length=2048)  # no more bytes than that either, for it is indexed
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

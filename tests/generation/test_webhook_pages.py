@@ -1,5 +1,6 @@
 """The pages under /webhooks/."""
 
+import random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.generation.hostile_server import HostileServer, answer, serving
 from tests.generation.webhook_clock import send_due
 from tests.racing import race
 
+AT_RANDOM = "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x9FA6), k=2000)))  # nothing to compress
 FORM = {"url": "https://example.org/hook", "events": ["success"], "low_balance_credits": "100", "is_on": "on"}
 
 
@@ -70,6 +72,8 @@ def test_an_endpoint_is_added_and_listed(pages: Client, alice: Person) -> None:
     [
         ({"url": "ftp://example.org/"}, "Enter an http or https address"),
         ({"url": "nonsense"}, "Enter an http or https address"),
+        ({"url": f"https://example.org/{AT_RANDOM[:677]}"}, "Enter an address of at most 2048 bytes in UTF-8."),
+        ({"url": f"https://example.org/{AT_RANDOM}"}, "Enter an address of at most 2048 bytes in UTF-8."),
         ({"url": "https://taken.example/"}, "There is an endpoint with this address already."),
         ({"events": []}, "This field is required."),
         ({"events": ["ping"]}, "ping is not one of the available choices"),
@@ -86,6 +90,14 @@ def test_what_is_wrong_is_said_beside_the_field_and_nothing_is_added(
     assert reply.status_code == 422
     assert words in reply.content.decode()
     assert Endpoint.objects.count() == 1
+
+
+def test_the_longest_address_is_added(pages: Client) -> None:
+    longest = f"https://example.org/{AT_RANDOM[:676]}"  # 2048 bytes
+
+    pages.post("/webhooks/", FORM | {"url": longest})
+
+    assert Endpoint.objects.get().url == longest
 
 
 def test_one_too_many_is_refused(pages: Client, alice: Person) -> None:
