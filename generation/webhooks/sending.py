@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
@@ -151,6 +152,20 @@ def conclude(delivery: Delivery, outcome: Outcome) -> None:
         status=outcome.status,
         answer=outcome.answer,
     )
+    settle(delivery, outcome)
+    if outcome.status == 410:
+        switch_off(delivery)
+    if outcome.retry_at:
+        circuits.pause(delivery.host_id, outcome.retry_at, now)
+    elif outcome.may_pass and not outcome.delivered:
+        circuits.note_failure(delivery.host_id, now)
+    else:
+        circuits.note_success(delivery.host_id)
+
+
+def settle(delivery: Delivery, outcome: Outcome) -> None:
+    """Write down what becomes of the delivery, and nothing else about the attempt."""
+    now = timezone.now()
     pending = Delivery.objects.filter(pk=delivery.pk, state=State.PENDING)
     answer = str(outcome.status) if outcome.status else outcome.answer[:200]
     if outcome.delivered:
@@ -162,14 +177,6 @@ def conclude(delivery: Delivery, outcome: Outcome) -> None:
             mine.update(answer=answer, leased_until=None, due_at=min(at, delivery.give_up_at))
         else:
             mine.update(state=State.GIVEN_UP, answer=answer, leased_until=None)
-    if outcome.status == 410:
-        switch_off(delivery)
-    if outcome.retry_at:
-        circuits.pause(delivery.host_id, outcome.retry_at, now)
-    elif outcome.may_pass and not outcome.delivered:
-        circuits.note_failure(delivery.host_id, now)
-    else:
-        circuits.note_success(delivery.host_id)
 
 
 def switch_off(delivery: Delivery) -> None:
@@ -244,13 +251,21 @@ class Sender:
                 self.conclude(*ended)
 
     def conclude(self, delivery: Delivery, outcome: Outcome | None) -> None:
-        try:
-            if outcome:
-                conclude(delivery, outcome)
-        except DatabaseError:  # what arrived must be known to have arrived
-            self.ended.put((delivery, outcome))
-            raise
+        if outcome and not self.is_written(conclude, delivery, outcome):
+            self.is_written(settle, delivery, outcome)  # or its lease lapses, and it is tried again
         self.running -= 1
+
+    def is_written(self, write: Callable[[Delivery, Outcome], None], delivery: Delivery, outcome: Outcome) -> bool:
+        """Write down what came of an attempt, unless the database is there and refuses."""
+        try:
+            write(delivery, outcome)
+        except Exception:
+            if not connection.is_usable():  # what arrived must be known to have arrived
+                self.ended.put((delivery, outcome))
+                raise
+            logger.exception("What came of telling %s can't be written down.", delivery)
+            return False
+        return True
 
     def listen(self) -> None:
         """Hear from Redis that there is something to send."""

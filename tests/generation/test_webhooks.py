@@ -1,14 +1,17 @@
 """generation.webhooks: told once, signed, in order, and retried for as long as it makes sense."""
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
 from socket import socket
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from django.db import OperationalError, close_old_connections, connection
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -26,6 +29,7 @@ from tests.services import free_port
 
 PENDING, DELIVERED, GIVEN_UP = Delivery.State.PENDING, Delivery.State.DELIVERED, Delivery.State.GIVEN_UP
 ALL = [type.value for type in Event.Type]
+AT_RANDOM = "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x9FA6), k=2000)))  # nothing to compress
 
 
 @pytest.fixture
@@ -714,3 +718,74 @@ def test_the_sender_sends_until_it_is_stopped(
     assert outcomes == [None, None]
     assert len(receiver.requests) == 3
     assert set(Delivery.objects.values_list("state", flat=True)) == {DELIVERED}
+
+
+def take_one(sender: sending.Sender) -> Delivery:
+    """Take the delivery that is due, as the sender does before a thread sends it."""
+    [delivery] = sending.take(9)
+    sender.running += 1
+    return delivery
+
+
+def test_an_address_that_the_database_refuses_to_silence_is_only_given_up(
+    receiver: HostileServer, submit: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.url(quote(f"/{AT_RANDOM}"), answer(status="410 Gone"))
+    services.cancel(submit(webhook_url=f"http://{receiver.host}/{AT_RANDOM}").pk)  # from before bytes were counted
+    sender = sending.Sender()
+    delivery = take_one(sender)
+
+    sender.conclude(delivery, sending.send(delivery))
+
+    delivery.refresh_from_db()
+    assert (sender.running, sender.ended.empty()) == (0, True)
+    assert (delivery.state, delivery.answer, delivery.leased_until) == (GIVEN_UP, "410", None)
+    assert not SilencedUrl.objects.exists()
+    assert "can't be written down" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delivery_that_is_deleted_while_it_is_sent_stops_nothing(receiver: HostileServer, submit: Submit) -> None:
+    services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+    sender = sending.Sender()
+    delivery = take_one(sender)
+    Delivery.objects.all().delete()
+
+    sender.conclude(delivery, sending.send(delivery))
+
+    assert (sender.running, sender.ended.empty()) == (0, True)
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_outcome_that_the_database_refuses_altogether_is_left_to_its_lease(submit: Submit, clock: Clock) -> None:
+    services.cancel(submit(webhook_url="https://example.org/").pk)
+    sender = sending.Sender()
+    delivery = take_one(sender)
+
+    sender.conclude(delivery, sending.Outcome(NOON, 0.1, {}, None, "\x00", may_pass=True))
+
+    delivery.refresh_from_db()
+    assert (sender.running, sender.ended.empty()) == (0, True)
+    assert (delivery.state, delivery.leased_until) == (PENDING, NOON + sending.LEASE)
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_arrived_while_the_database_was_away_is_written_down_when_it_is_back(
+    receiver: HostileServer, submit: Submit
+) -> None:
+    services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+    sender = sending.Sender()
+    delivery = take_one(sender)
+    with pytest.raises(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(OperationalError):
+        sender.conclude(delivery, sending.send(delivery))
+    while_away = sender.running
+    close_old_connections()
+    sender.wait()
+
+    assert (while_away, sender.running) == (1, 0)
+    assert Delivery.objects.get().state == DELIVERED
