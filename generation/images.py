@@ -16,6 +16,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 UNREADABLE = "The file is not an image that can be read; send PNG, JPEG, WebP, GIF, BMP or AVIF."
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 20 * 2**20
+BAND_PIXELS = 2**20  # laid on a background at once
 DRAFT_PIXELS, THUMBNAIL_PIXELS = 256, 384  # longest side
 PARAMETERS_CHUNK = "parameters"  # the field's own text, read by other programs
 JSON_CHUNK = "atelier"  # the same and more, read by us
@@ -206,14 +207,21 @@ def _decode(data: bytes, max_pixels: int, background: str, mode: str) -> Image.I
         if image.mode.startswith("I;16"):  # convert() would cut 16 bits off at 255 instead of scaling them
             image = image.point(lambda value: value / 256).convert("L")
             image.info.pop("transparency", None)  # still one of 65,536 greys
-        if image.has_transparency_data:
-            front = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", front.size, background), front)
-        image = image.convert(mode)
+        image = _flatten(image, background, mode) if image.has_transparency_data else image.convert(mode)
         image.info.clear()  # Pillow would write a colour profile found here into what is made from the image
         return image if turn is None else image.transpose(turn)
     except Exception as failure:
         raise UnusableImage("The image is damaged or incomplete.") from failure
+
+
+def _flatten(image: Image.Image, background: str, mode: str) -> Image.Image:
+    # In bands, for there are five copies of what is laid on its background, and 50 million pixels take 200 MB each.
+    flat, rows = Image.new(mode, image.size), max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        front = image.crop(box).convert("RGBA")
+        flat.paste(Image.alpha_composite(Image.new("RGBA", front.size, background), front).convert(mode), box)
+    return flat
 
 
 def largest_difference(first: Image.Image, second: Image.Image) -> int:

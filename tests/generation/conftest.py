@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -61,9 +62,9 @@ def everything(generation: Generation) -> dict[str, Any]:
     return Generation.objects.values().get(pk=generation.pk)
 
 
-@pytest.fixture(scope="module")
-def bounded_memory() -> Iterator[None]:
-    """Fail where a module's tests, hosts that they talk to included, ever take more memory than an io worker may."""
+@contextmanager
+def watched_memory() -> Iterator[Callable[[], float]]:
+    """Watch this process while the block runs; gives a function that says how many MB more than before it ever had."""
     process, over = psutil.Process(), threading.Event()
     before = peak = process.memory_info().rss
 
@@ -74,7 +75,16 @@ def bounded_memory() -> Iterator[None]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    yield
-    over.set()
-    thread.join()
-    assert (peak - before) / 1e6 < MOST_GROWTH_MB
+    try:
+        yield lambda: (peak - before) / 1e6
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def bounded_memory() -> Iterator[None]:
+    """Fail where a module's tests, hosts that they talk to included, ever take more memory than an io worker may."""
+    with watched_memory() as growth_mb:
+        yield
+    assert growth_mb() < MOST_GROWTH_MB

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from generation import images
 from generation.images import Header, UnusableImage
 from generation.params import Params
+from tests.generation.conftest import watched_memory
 
 pytestmark = pytest.mark.usefixtures("bounded_memory")
 
@@ -256,6 +257,34 @@ def test_a_transparent_colour_becomes_white() -> None:
     assert images.decode(encoded(four_colours(), transparency=(255, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
     assert images.decode(encoded(Image.new("L", (4, 4), 7), transparency=7)).getpixel((0, 0)) == (255, 255, 255)
     assert images.decode(encoded(Image.new("1", (4, 4), 0), transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "1"])
+@pytest.mark.parametrize(("decode", "background"), [(images.decode, "white"), (images.decode_mask, "black")])
+def test_bands_make_no_difference_to_what_is_transparent(
+    monkeypatch: pytest.MonkeyPatch, mode: str, decode: Callable[[bytes], Image.Image], background: str
+) -> None:
+    monkeypatch.setattr(images, "BAND_PIXELS", 100)
+    noise = Image.frombytes("RGBA", (30, 40), random.Random(0).randbytes(30 * 40 * 4))
+    image = noise.convert("RGB").quantize(16) if mode == "P" else noise.convert(mode)
+    clear = {"P": bytes(range(0, 256, 16)), "RGB": noise.getpixel((0, 0))[:3], "L": 100, "1": 0}  # type: ignore[index]
+    data = encoded(image, **({"transparency": clear[mode]} if mode in clear else {}))
+
+    decoded = decode(data)
+
+    front = Image.open(BytesIO(data)).convert("RGBA")
+    whole = Image.alpha_composite(Image.new("RGBA", front.size, background), front).convert(decoded.mode)
+    assert front.getextrema()[3][0] < 255  # type: ignore[index]
+    assert decoded.tobytes() == whole.tobytes()
+
+
+def test_what_is_transparent_takes_the_memory_of_two_images() -> None:
+    data = encoded(Image.new("RGBA", (3000, 3000)))  # 36 MB
+
+    with watched_memory() as growth_mb:
+        images.decode(data)
+
+    assert growth_mb() < 100
 
 
 @pytest.mark.parametrize(
