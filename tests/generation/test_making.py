@@ -12,11 +12,13 @@ from PIL import Image, ImageChops
 
 from billing import ledger
 from generation import images, making, queue, services, storage, worker
+from generation.engine import ImageRequest
 from generation.heart import hearts
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
 from tests.conftest import Person
-from tests.generation.conftest import Submit, everything, lapse, row
+from tests.generation.conftest import Submit, everything, lapse, row, watched_memory
+from tests.racing import race
 
 pytestmark = pytest.mark.django_db(transaction=True)  # leases are renewed from another connection
 
@@ -59,9 +61,9 @@ def png(generation: Generation, k: int = 0) -> bytes:
         return bytes(file.read())
 
 
-def picture(colour: str = "teal") -> bytes:
+def picture(colour: str = "teal", mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
     file = BytesIO()
-    Image.new("RGB", (40, 30), colour).save(file, "PNG")
+    Image.new(mode, size, colour).save(file, "PNG")
     return file.getvalue()
 
 
@@ -221,6 +223,44 @@ def test_a_stopping_worker_finishes_what_fits_into_its_grace(submit: Submit, eng
     stopping = threading.Event()
 
     assert make(submit(), AtStep(engine, 1, stopping.set), stopping).status == Status.SUCCESS
+
+
+def test_pictures_are_opened_one_at_a_time(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening: list[str] = []
+    others: list[int] = []
+
+    def watched(decode: Callable[[bytes], Image.Image]) -> Callable[[bytes], Image.Image]:
+        def watch(data: bytes) -> Image.Image:
+            others.append(len(opening))
+            opening.append(decode.__name__)
+            time.sleep(0.05)
+            try:
+                return decode(data)
+            finally:
+                opening.remove(decode.__name__)
+
+        return watch
+
+    for decode in (images.decode, images.decode_mask):
+        monkeypatch.setattr(images, decode.__name__, watched(decode))
+    inputs = Inputs(init_image_name=storage.save_input(picture()), mask_image_name=storage.save_input(picture("white")))
+    generation = submit(inputs, mode="inpaint")
+
+    requests = race(4, lambda k: making.read_request(generation))
+
+    assert [type(request) for request in requests] == [ImageRequest] * 4
+    assert others == [0] * 8
+
+
+def test_many_large_pictures_take_the_memory_of_one(submit: Submit) -> None:
+    large = picture("#fff0", "RGBA", (2500, 2500))  # a few kB that become 25 MB, and those another 25 MB without alpha
+    generation = submit(Inputs(init_image_name=storage.save_input(large)), mode="img2img")
+
+    with watched_memory() as growth_mb:
+        requests = race(8, lambda k: making.read_request(generation))
+
+    assert [type(request) for request in requests] == [ImageRequest] * 8
+    assert growth_mb() < 100
 
 
 def test_an_input_that_is_no_image_fails_with_the_reason(submit: Submit, engine: Any, alice: Person) -> None:
