@@ -12,11 +12,12 @@ from django.core.validators import MinValueValidator
 from django.utils import timezone
 
 from accounts import quotas
-from accounts.addresses import check_networks, read_network
+from accounts.addresses import MOST_NETWORKS, check_networks, read_network
 from accounts.models import ApiKey, Scope, User
 
 INSTANT = timedelta(microseconds=1)
 MOST_KEYS = 100  # of an account, that are not over
+MOST_CHARACTERS = 100 * MOST_NETWORKS  # of a list of networks; none has more than 50
 GRACE = {"0": timedelta(), "1": timedelta(hours=1), "24": timedelta(hours=24)}  # after a rotation, by hours
 
 
@@ -26,12 +27,13 @@ class AddressesField(forms.CharField):
     widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
 
     def __init__(self, *, encoder: Any = None, decoder: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(max_length=MOST_CHARACTERS, **kwargs)
 
     def prepare_value(self, value: str | Sequence[str] | None) -> str:
         return value if isinstance(value, str) else "\n".join(value or ())
 
     def to_python(self, value: str | None) -> list[str]:  # type: ignore[override]
+        self.run_validators(value)  # of its length: each word costs much more than to be counted
         networks, errors = [], []
         for word in (value or "").replace(",", " ").split():
             try:
@@ -45,7 +47,8 @@ class AddressesField(forms.CharField):
         return networks
 
     def has_changed(self, initial: Any, data: str | None) -> bool:
-        return self.prepare_value(initial).split() != (data or "").replace(",", " ").split()
+        data = data or ""
+        return len(data) > MOST_CHARACTERS or self.prepare_value(initial).split() != data.replace(",", " ").split()
 
 
 class KeyForm(forms.ModelForm):

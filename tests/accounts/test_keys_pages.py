@@ -143,6 +143,7 @@ def test_every_limit_of_the_form_is_kept(bob: Person, browser: Any) -> None:
         ("expires_on", "9999-12-31", "Choose a day before the year 3000, or leave this empty."),
         ("expires_on", "soon", "Enter a valid date."),
         ("allowed_addresses", "home", "home is no address: write 203.0.113.7 or 203.0.113.0/24."),
+        ("allowed_addresses", "x " * 3000, "Ensure this value has at most 5000 characters (it has 6000)."),
     ],
 )
 def test_a_bad_field_says_what_to_change(bob: Person, browser: Any, field: str, value: str, words: str) -> None:
