@@ -17,6 +17,7 @@ from accounts.packing import Parcel
 logger = logging.getLogger(__name__)
 
 LIFE = timedelta(days=7)  # of a finished export
+REST = timedelta(hours=1)  # of its life once a newer one is finished: it may just be being downloaded
 PATIENCE = timedelta(minutes=2)  # without a word from its worker, an export is begun again
 MOST_ATTEMPTS = 3
 ROWS_BETWEEN_WORDS = 50
@@ -27,13 +28,13 @@ class ClaimLost(Exception):
 
 
 def request(user: User) -> Export:
-    """Return the export that is being made for the account, begun now if there is none."""
+    """Return the export that is being made for the account, begun now if there is none, or just finished."""
     try:
         with transaction.atomic():
             export = Export.objects.create(user=user)
             queue.ring("export", export.pk)
     except IntegrityError:
-        export = user.exports.get(state__in=Export.LIVE)
+        export = user.exports.latest("pk")
     return export
 
 
@@ -55,7 +56,9 @@ def run(pk: int) -> None:
     else:
         now = timezone.now()
         ready = {"state": Export.State.READY, "parts": parcel.parts, "finished_at": now, "expires_at": now + LIFE}
-        if not mine.update(done=F("total"), **ready):
+        if mine.update(done=F("total"), **ready):
+            replace_older(export)
+        else:
             packing.remove(parcel.parts)
     ring_next()
 
@@ -127,6 +130,16 @@ class Progress:
     def write(self, **changes: Any) -> None:
         if not self.mine.update(touched_at=timezone.now(), **changes):
             raise ClaimLost
+
+
+def replace_older(export: Export) -> None:
+    """Remove what the account had before the export, and the last one that can be downloaded a little later."""
+    older = Export.objects.filter(user=export.user_id, pk__lt=export.pk)
+    last = older.filter(state=Export.State.READY).order_by("pk").last()
+    if last:
+        older.filter(pk=last.pk, expires_at__gt=timezone.now() + REST).update(expires_at=timezone.now() + REST)
+        older = older.exclude(pk=last.pk)
+    delete(older)
 
 
 def ring_next() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage, storages
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -118,6 +118,19 @@ def test_it_works_without_scripts(bob: Person) -> None:
 def test_two_clicks_make_one_export(bob: Person) -> None:
     assert exports.request(bob.user) == exports.request(bob.user)
     assert Export.objects.count() == 1
+
+
+def test_a_click_while_the_export_ends_answers_what_became_of_it(bob: Person) -> None:
+    export = exports.request(bob.user)
+
+    def end_it(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("SELECT"):
+            Export.objects.filter(pk=export.pk).update(state="failed", finished_at=timezone.now())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(end_it):
+        assert exports.request(bob.user) == export
+    assert Export.objects.get().state == "failed"
 
 
 def test_the_database_lets_one_export_run_and_an_account_have_one(alice: Person, bob: Person) -> None:
@@ -228,6 +241,32 @@ def test_a_file_is_removed_after_a_week(owned: Belongings) -> None:
     assert gone == 404
     assert not Export.objects.exists()
     assert not [name for name in kept_files() if "exports/" in name]
+
+
+def make_another(user: User) -> Export:
+    export = exports.request(user)
+    exports.run(export.pk)
+    return Export.objects.get(pk=export.pk)
+
+
+def test_a_new_export_replaces_the_older_ones(owned: Belongings, bob: Person) -> None:
+    theirs = make_another(bob.user)
+    Export.objects.create(user=owned.person.user, state="failed")
+    second, third = make_another(owned.person.user), make_another(owned.person.user)
+
+    assert list(Export.objects.order_by("pk")) == [theirs, second, third]
+    kept = {f"inputs/{part['name']}" for export in (theirs, second, third) for part in export.parts}
+    assert {name for name in kept_files() if "exports/" in name} == kept
+
+
+def test_the_export_before_the_newest_can_be_downloaded_to_its_end(owned: Belongings) -> None:
+    newest = make_another(owned.person.user)
+
+    owned.export.refresh_from_db()
+    at = timezone.now()
+    assert "entries.jsonl" in unpack(download(logged_in(owned.person.user), owned.export))
+    assert at < owned.export.expires_at <= at + timedelta(hours=1)  # type: ignore[operator]
+    assert newest.expires_at > at + timedelta(days=6)  # type: ignore[operator]
 
 
 def test_a_file_is_its_owners_and_asks_for_the_password(owned: Belongings, bob: Person) -> None:
