@@ -185,6 +185,7 @@ FETCH_WAIT_SECONDS = env.decimal("FETCH_WAIT_SECONDS", 10)
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"
+SESSION_ENGINE = "config.sessions"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",

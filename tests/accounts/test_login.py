@@ -8,6 +8,7 @@ import pytest
 from allauth.account.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.contrib.sessions.backends.db import SessionStore
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -296,6 +297,22 @@ def test_logging_out_everywhere_else_leaves_this_browser(alice: Person, entered:
     assert "Another browser" in page
     assert is_logged_in(entered)
     assert not is_logged_in(other)
+
+
+@pytest.mark.parametrize("cookie", [r'"\000\000\000\000\000\000\000\000"', r'"' + "é" * 32 + '"', "x" * 5000])
+def test_a_cookie_that_is_no_session_key_is_nobodys(db: None, client: Client, cookie: str) -> None:
+    reply = client.get("/account/login/", headers={"Cookie": f"sessionid={cookie}"})
+
+    assert reply.status_code == 200
+    assert not reply.context["user"].is_authenticated
+
+
+def test_sessions_from_before_live_on(alice: Person) -> None:
+    entered = Client()
+    log_in(entered, alice.user.email, "correct horse")
+    key = entered.cookies["sessionid"].value
+
+    assert "_auth_user_id" in SessionStore(key).load()
 
 
 # Our words, our style
