@@ -5,9 +5,9 @@ import logging
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 
+from config.streaming import from_thread
 from generation import storage
 from generation.models import Generation, Status
-from generation.waiting import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,6 @@ def created(generation: Generation) -> tuple[int, int, int, int, int, int]:
     return (at.year, at.month, at.day, at.hour, at.minute, at.second)
 
 
-async def stream(generations: list[Generation]) -> AsyncIterator[bytes]:
-    """Yield the same without holding a thread between two images."""
-    rest = pieces(generations)
-    while (piece := await in_thread(next, rest, None)) is not None:
-        yield piece
+def stream(generations: list[Generation]) -> AsyncIterator[bytes]:
+    """Return the same, without holding a thread between two images."""
+    return from_thread(pieces(generations))

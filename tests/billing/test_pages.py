@@ -8,11 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.test import Client
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient, Client
 
 from accounts.models import Plan
 from billing import ledger, purchases, subscriptions, top_ups
 from billing.models import Customer, Entry, Offer, Pack, Purchase, Subscription, TopUp, Wallet
+from billing.views import entries
+from config.streaming import STREAM
 from tests.conftest import Person
 from tests.stripe_server import PretendStripe, cards
 
@@ -404,6 +407,31 @@ def test_the_history_is_downloaded_as_csv_without_formulas(logged_in: LogIn, ali
     assert [row[1:] for row in rows[1:]] == [
         ["grant", "1000", "0", "0", "test:alice", ""],
         ["grant", "5", "0", "0", "'=cmd", "'+1"],
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_history_is_downloaded_in_pieces_after_the_view_is_done(
+    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(6):
+        ledger.grant((alice, bob)[k % 2].user.pk, 1, f"test:{k}")
+    monkeypatch.setattr(entries, "PIECE", 2)
+    client = AsyncClient()
+    client.force_login(alice.user)
+
+    async def download() -> tuple[Any, list[bytes]]:
+        answer = await client.get("/billing/history.csv")
+        return answer, [piece async for piece in answer.asgi_request.scope[STREAM]()]
+
+    answer, pieces = async_to_sync(download)()  # whose views run here
+
+    assert (answer.content, answer["Content-Disposition"]) == (b"", 'attachment; filename="credits.csv"')
+    rows = [list(csv.reader(StringIO(piece.decode()))) for piece in pieces]
+    assert [[row[5] for row in piece] for piece in rows] == [
+        ["cause"],
+        ["test:alice", "test:0"],
+        ["test:2", "test:4"],
     ]
 
 
