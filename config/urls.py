@@ -6,9 +6,10 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import TemplateView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from billing.views.stripe_webhook import stripe_webhook
+from config.schema import Schema
 from office import serving
 from operations.metrics import metrics
 
@@ -25,7 +26,7 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("api/v3/", include("generation.v3.urls")),
     path("docs/", include("generation.v3.handbook.urls")),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", Schema.as_view(), name="schema"),
     path(
         "api/docs",
         SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html"),

@@ -11,6 +11,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from django.test import Client
+from django.utils.translation import trans_real
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -70,6 +71,19 @@ def test_the_schema_is_served(db: None) -> None:
     answer = Client().get("/api/schema", headers={"Accept": "application/json"})
 
     assert set(PATHS) <= set(json.loads(answer.content)["paths"])
+
+
+@pytest.mark.parametrize("query", ["version=%0A", "version=2", "version=2%22;", "lang=xx-nowhere", "lang=%00"])
+def test_the_query_chooses_no_version_and_no_language(db: None, query: str) -> None:
+    plain = Client().get("/api/schema")
+    languages = set(trans_real._translations)
+
+    answer = Client(raise_request_exception=False).get(f"/api/schema?{query}")
+
+    assert (answer.status_code, answer.content) == (200, plain.content)
+    assert answer["Content-Disposition"] == plain["Content-Disposition"]
+    assert set(trans_real._translations) == languages
+    assert Client().get(f"/api/docs?{query}").status_code == 200
 
 
 @pytest.fixture(scope="module")
