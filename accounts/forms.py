@@ -1,4 +1,4 @@
-"""The forms about keys and about one's own account."""
+"""The forms about keys and about one's own account, the first of which makes it."""
 
 import zoneinfo
 from collections.abc import Sequence
@@ -6,9 +6,13 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
+import allauth.account.forms
+from allauth.account.adapter import get_adapter
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import quotas
@@ -19,6 +23,20 @@ INSTANT = timedelta(microseconds=1)
 MOST_KEYS = 100  # of an account, that are not over
 MOST_CHARACTERS = 100 * MOST_NETWORKS  # of a list of networks; none has more than 50
 GRACE = {"0": timedelta(), "1": timedelta(hours=1), "24": timedelta(hours=24)}  # after a rotation, by hours
+
+
+class SignupForm(allauth.account.forms.SignupForm):
+    """Makes one account of a form that is sent twice at once."""
+
+    def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
+        try:
+            with transaction.atomic():
+                return super().try_save(request)
+        except IntegrityError:
+            self.validate_unique_email(self.cleaned_data["email"])  # looks again
+            if not self.account_already_exists:
+                raise
+            return None, get_adapter().respond_email_verification_sent(request, None)  # by the other one
 
 
 class AddressesField(forms.CharField):

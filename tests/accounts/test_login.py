@@ -16,9 +16,10 @@ from django.utils import timezone
 from accounts.models import User
 from generation.management.commands import demo
 from tests.conftest import Person
+from tests.racing import race
 from tests.services import free_port
 
-PASSWORD = "pale otter at dawn"
+EMAIL, PASSWORD = "dora@example.org", "pale otter at dawn"
 
 
 def log_in(client: Client, email: str, password: str, **extra: Any) -> Any:
@@ -92,6 +93,21 @@ def test_a_page_does_not_tell_who_has_an_account(alice: Person, client: Client) 
     assert (taken.status_code, taken["Location"]) == (free.status_code, free["Location"])
     assert "you have an account already" in str(mail.outbox[0].body)
     assert User.objects.filter(email=alice.user.email).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_twice_at_once_makes_one_account(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]  # slow: both see no account yet
+    clients = Client(), Client()
+
+    replies = race(2, lambda k: clients[k].post("/account/signup/", {"email": EMAIL, "password1": PASSWORD}))
+
+    assert [(reply.status_code, reply["Location"]) for reply in replies] == [(302, "/account/confirm-email/")] * 2
+    assert User.objects.get().email == EMAIL
+    assert len(mail.outbox) == 1
+    for client in clients:
+        client.post("/account/confirm-email/", {"code": sent_code()})
+    assert sorted(is_logged_in(client) for client in clients) == [False, True]
 
 
 @pytest.mark.parametrize("password", ["short", "password123", "dora@example.org"])
