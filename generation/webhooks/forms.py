@@ -10,6 +10,7 @@ from generation.fields import LONGEST_LINK, is_link
 from generation.webhooks.models import Endpoint, Event, all_but_progress
 
 CHOICES = [(type.value, type.value) for type in Event.Type if type != Event.Type.PING]
+ADDRESS_TAKEN = "There is an endpoint with this address already."
 
 
 class EndpointForm(forms.ModelForm):
@@ -44,7 +45,7 @@ class EndpointForm(forms.ModelForm):
             raise ValidationError(f"Enter an address of at most {LONGEST_LINK} bytes in UTF-8.")
         same = Endpoint.objects.filter(account=self.instance.account, url=url).exclude(pk=self.instance.pk)
         if same.exists():
-            raise ValidationError("There is an endpoint with this address already.")
+            raise ValidationError(ADDRESS_TAKEN)
         return url
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -19,17 +19,39 @@ class TooManyEndpoints(Exception):
     """The account has as many addresses as one may have."""
 
 
+class AddressTaken(Exception):
+    """The account has another endpoint with this address."""
+
+
 @transaction.atomic
 def add(endpoint: Endpoint) -> None:
     """Save a new endpoint.
 
     Raises:
-        TooManyEndpoints: nothing was written.
+        TooManyEndpoints, AddressTaken: nothing was written.
     """
     User.objects.select_for_update(no_key=True).get(pk=endpoint.account_id)
     if Endpoint.objects.filter(account=endpoint.account_id).count() >= MOST_ENDPOINTS:
         raise TooManyEndpoints
-    endpoint.save()
+    save(endpoint)
+
+
+def change(endpoint: Endpoint) -> None:
+    """Save an endpoint that was changed, and switch it on or off.
+
+    Raises:
+        AddressTaken: nothing was written.
+    """
+    save(endpoint)
+    switch(endpoint, endpoint.is_on)
+
+
+def save(endpoint: Endpoint) -> None:
+    try:
+        with transaction.atomic():
+            endpoint.save()
+    except IntegrityError:  # forms look before, but two may look at once
+        raise AddressTaken from None
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from generation.webhooks import listening
-from generation.webhooks.forms import EndpointForm, SinceForm
+from generation.webhooks.forms import ADDRESS_TAKEN, EndpointForm, SinceForm
 from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
 
 PAGE = 50  # deliveries
@@ -32,6 +32,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             listening.add(form.save(commit=False))
         except listening.TooManyEndpoints:
             form.add_error(None, f"An account has at most {listening.MOST_ENDPOINTS} endpoints; delete one first.")
+        except listening.AddressTaken:
+            form.add_error("url", ADDRESS_TAKEN)
         else:
             messages.success(request, "The endpoint was added. Send it a test.")
             return redirect("webhooks")
@@ -51,10 +53,13 @@ def endpoint(request: HttpRequest, pk: int) -> HttpResponse:
     changed = get_object_or_404(Endpoint, pk=pk, account=member(request))
     form = EndpointForm(member(request), request.POST or None, instance=changed)
     if request.method == "POST" and form.is_valid():
-        saved = form.save()
-        listening.switch(saved, saved.is_on)
-        messages.success(request, "The endpoint was saved.")
-        return redirect("webhooks")
+        try:
+            listening.change(form.save(commit=False))
+        except listening.AddressTaken:
+            form.add_error("url", ADDRESS_TAKEN)
+        else:
+            messages.success(request, "The endpoint was saved.")
+            return redirect("webhooks")
     context = {"form": form, "endpoint": changed, "deliveries": own_deliveries(request).filter(endpoint=changed)[:20]}
     return render(request, "webhooks/endpoint.html", context, status=422 if form.errors else 200)
 

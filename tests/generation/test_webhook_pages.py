@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from generation import services
 from generation.models import Delivery, Endpoint, Event, SilencedUrl
 from generation.webhooks import listening, outbox
@@ -246,3 +248,31 @@ def test_an_endpoint_that_is_deleted_while_it_is_told_something_harms_nobody(ali
 
     assert race(2, lambda k: (tell, delete)[k]()) == [None, None]
     assert (Endpoint.objects.count(), Delivery.objects.count(), Event.objects.count()) == (0, 0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_change", [False, True])
+def test_of_two_who_want_the_same_address_at_once_one_is_refused(
+    pages: Client, strangers: Client, alice: Person, bob: Person, is_change: bool
+) -> None:
+    strangers.force_login(alice.user)
+    clients = pages, strangers
+    paths = [f"/webhooks/{add(alice, f'https://example.org/{k}').pk}/" if is_change else "/webhooks/" for k in range(2)]
+    is_held = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            User.objects.select_for_update(no_key=True).get(pk=alice.user.pk)
+            list(Endpoint.objects.select_for_update())
+            is_held.set()
+            time.sleep(0.5)  # both look meanwhile, and find the address free
+
+    def send(k: int) -> Any:
+        is_held.wait()
+        return clients[k].post(paths[k], FORM)
+
+    *replies, _ = race(3, lambda k: send(k) if k < 2 else hold())
+
+    assert sorted(reply.status_code for reply in replies) == [302, 422]
+    assert "There is an endpoint with this address already." in "".join(reply.content.decode() for reply in replies)
+    assert Endpoint.objects.filter(url=FORM["url"]).count() == 1
