@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from billing.views.stripe_webhook import stripe_webhook
 from config.schema import Schema
-from office import serving
+from office import impersonation, serving
 from operations.metrics import metrics
 
 # Staff log in as everybody does: throttled, and with a second factor.
@@ -32,6 +32,7 @@ urlpatterns = [
         SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html"),
         name="api_docs",
     ),
+    path("hijack/acquire/", impersonation.Acquire.as_view()),
     path("hijack/", include("hijack.urls")),
     path("admin/rq/", include(django_rq.urls)),
     path("admin/models/", serving.page, name="served_models"),

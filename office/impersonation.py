@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.dispatch import receiver
+from django.http import Http404
 from hijack.signals import hijack_ended, hijack_started
+from hijack.views import AcquireUserView
 
 from accounts import audit
 from accounts.models import User
@@ -12,6 +15,16 @@ from accounts.models import User
 def may_impersonate(*, hijacker: User, hijacked: User | None) -> bool:
     """Let superusers act as customers: never as other staff, whose rights they would borrow."""
     return bool(hijacked and hijacked.is_active and not hijacked.is_staff and hijacker.is_superuser)
+
+
+class Acquire(AcquireUserView):
+    """Begins it, and knows nobody by what is no number."""
+
+    def get_object(self, queryset: QuerySet[User] | None = None) -> User:
+        try:
+            return super().get_object(queryset)
+        except ValueError:
+            raise Http404 from None
 
 
 @receiver(hijack_started)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from auditlog.models import LogEntry
 from django.test import Client
 
@@ -56,3 +57,13 @@ def test_nobody_becomes_staff_and_customers_become_nobody(
     assert become(clerk, alice).status_code == 403
     assert become(Client(), alice).status_code == 302  # to the login
     assert customer.get("/billing/").context["user"] == bob.user
+
+
+@pytest.mark.parametrize("pk", ["abc", "", "1\0", "9" * 30, "-1"])
+def test_what_names_nobody_is_not_found(staff: Client, bob: Person, pk: str) -> None:
+    customer = Client(raise_request_exception=False)
+    customer.force_login(bob.user)
+
+    replies = [client.post("/hijack/acquire/", {"user_pk": pk}) for client in (customer, staff)]
+
+    assert [reply.status_code for reply in replies] == [404, 404]
