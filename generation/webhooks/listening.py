@@ -36,12 +36,14 @@ def add(endpoint: Endpoint) -> None:
     save(endpoint)
 
 
+@transaction.atomic
 def change(endpoint: Endpoint) -> None:
     """Save an endpoint that was changed, and switch it on or off.
 
     Raises:
-        AddressTaken: nothing was written.
+        AddressTaken, Endpoint.DoesNotExist: nothing was written.
     """
+    Endpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)  # or one that was deleted would be added again
     save(endpoint)
     switch(endpoint, endpoint.is_on)
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -57,6 +57,8 @@ def endpoint(request: HttpRequest, pk: int) -> HttpResponse:
             listening.change(form.save(commit=False))
         except listening.AddressTaken:
             form.add_error("url", ADDRESS_TAKEN)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
         else:
             messages.success(request, "The endpoint was saved.")
             return redirect("webhooks")

@@ -15,6 +15,7 @@ from accounts.models import User
 from generation import services
 from generation.models import Delivery, Endpoint, Event, SilencedUrl
 from generation.webhooks import listening, outbox
+from generation.webhooks.forms import EndpointForm
 from tests.conftest import Person
 from tests.generation.conftest import Submit
 from tests.generation.hostile_server import HostileServer, answer, serving
@@ -276,3 +277,19 @@ def test_of_two_who_want_the_same_address_at_once_one_is_refused(
     assert sorted(reply.status_code for reply in replies) == [302, 422]
     assert "There is an endpoint with this address already." in "".join(reply.content.decode() for reply in replies)
     assert Endpoint.objects.filter(url=FORM["url"]).count() == 1
+
+
+def test_an_endpoint_that_is_deleted_while_it_is_changed_stays_deleted(
+    pages: Client, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, is_valid = add(alice, "https://example.org/old"), EndpointForm.is_valid
+
+    def delete_meanwhile(form: EndpointForm) -> bool:
+        Endpoint.objects.all().delete()
+        return is_valid(form)
+
+    monkeypatch.setattr(EndpointForm, "is_valid", delete_meanwhile)
+
+    reply = pages.post(f"/webhooks/{endpoint.pk}/", FORM)
+
+    assert (reply.status_code, Endpoint.objects.count()) == (404, 0)
