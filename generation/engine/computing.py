@@ -13,11 +13,15 @@ MOST_GRAPHS = 64  # shapes that are recorded; others are computed as without
 _QUANTIZED = {"int8": "Int8WeightOnlyConfig", "fp8": "Float8WeightOnlyConfig"}  # of torchao
 
 
+def _keep(network: torch.nn.Module) -> None:
+    raise NotImplementedError("This way of computing can't be given up again.")
+
+
 class Way(NamedTuple):
     """One way to compute: how a network takes it up, and how it gives it up again where that is possible."""
 
     take_up: Callable[[torch.nn.Module], None]
-    give_up: Callable[[torch.nn.Module], None] | None = None
+    give_up: Callable[[torch.nn.Module], None] = _keep
 
 
 def use(network: torch.nn.Module, ways: Sequence[str], quantize: str | None = None) -> list[str]:
@@ -54,7 +58,7 @@ def _fuse(network: torch.nn.Module) -> None:
 def _unfuse(network: Any) -> None:
     network.unfuse_qkv_projections()
     for module in network.modules():
-        if getattr(module, "fused_projections", False):
+        if hasattr(module, "fused_projections"):
             module.fused_projections = False
             for name in {"to_qkv", "to_kv", "to_added_qkv"} & module._modules.keys():
                 delattr(module, name)

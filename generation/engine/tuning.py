@@ -11,7 +11,8 @@ from pathlib import Path
 import diffusers
 import torch
 
-from generation.engine.computing import WAYS
+from generation.engine import memory
+from generation.engine.computing import WAYS, Way
 from generation.engine.loaded import LoadedModel
 from generation.engine.measuring import step_seconds, whole_step_seconds
 from generation.engine.pipeline import Engine
@@ -48,18 +49,30 @@ def choose(engine: Engine | PipelineEngine, file: Path, batch_images: int) -> No
     Where it remembers nothing, each way is measured, which takes some dozen steps, and noted there.
     """
     name = circumstances(engine)
-    noted = json.loads(file.read_text()) if file.exists() else {}
-    if name in noted:
-        choice = Choice(**noted[name])
+    notes = read(file)
+    if choice := notes.get(name):
         for way in choice.ways:
             WAYS[way].take_up(engine.network)
     else:
         choice = measured(engine, batch_images)
-        part = file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(noted | {name: asdict(choice)}, indent=2) + "\n")
-        part.replace(file)  # at once, for another worker of this machine
+        write(file, notes | {name: choice})
         logger.info("Measured %s: %s", name, choice)
     engine.tuning, engine.measured = choice.ways, str(choice)
+
+
+def read(file: Path) -> dict[str, Choice]:
+    """Return what is noted; nothing where that can't be read, or was noted by another version."""
+    try:
+        choices = {name: Choice(**noted) for name, noted in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+    return {name: choice for name, choice in choices.items() if set(choice.ways) <= set(TRIED)}
+
+
+def write(file: Path, notes: dict[str, Choice]) -> None:
+    part = file.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps({name: asdict(choice) for name, choice in notes.items()}, indent=2) + "\n")
+    part.replace(file)  # at once, for another worker of this machine
 
 
 def circumstances(engine: LoadedModel) -> str:
@@ -76,20 +89,37 @@ def measured(engine: Engine | PipelineEngine, batch_images: int) -> Choice:
     images, seconds = step_of(engine, batch_images)
     kept, milliseconds = [], {}
     for name in TRIED:
-        take_up, give_up = WAYS[name]
-        if give_up is None or (name == "fuse_qkv" and not hasattr(engine.network, "fuse_qkv_projections")):
+        if name == "fuse_qkv" and not hasattr(engine.network, "fuse_qkv_projections"):
             continue
-        without = with_it = float("inf")
-        for _ in range(ROUNDS):
-            without = min(without, seconds())
-            take_up(engine.network)
-            with_it = min(with_it, seconds())
-            give_up(engine.network)
+        pair = None
+        try:
+            pair = compared(engine.network, WAYS[name], seconds)
+        except RuntimeError as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            logger.warning("There is no memory to measure %s, so it is left out: %s", name, error)
+        engine.release_cache()  # only now is the traceback gone, and with it the tensors of a failed attempt
+        if pair is None:
+            continue
+        without, with_it = pair
         milliseconds[name] = [1000 * without, 1000 * with_it]
         if with_it < PAYS * without:
-            take_up(engine.network)
+            WAYS[name].take_up(engine.network)
             kept.append(name)
     return Choice(kept, images, milliseconds)
+
+
+def compared(network: torch.nn.Module, way: Way, seconds: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds of a step without and with a way, which is given up again."""
+    without = with_it = float("inf")
+    for _ in range(ROUNDS):
+        without = min(without, seconds())
+        try:
+            way.take_up(network)
+            with_it = min(with_it, seconds())
+        finally:
+            way.give_up(network)
+    return without, with_it
 
 
 def step_of(engine: Engine | PipelineEngine, batch_images: int) -> tuple[int, Callable[[], float]]:

@@ -1,7 +1,5 @@
 """Which ways of computing a worker takes up: those that were measured to pay, once for a model on a machine."""
 
-import json
-
 import pytest
 import torch
 
@@ -85,7 +83,50 @@ def test_another_precision_is_measured_anew(tiny, steps, tmp_path):
         choose(engine, tmp_path / "tuning.json", batch_images=4)
 
     assert not steps
-    assert len(json.loads((tmp_path / "tuning.json").read_text())) == 2
+    assert len(tuning.read(tmp_path / "tuning.json")) == 2
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        "",
+        "{",
+        "[]",
+        '{"%s": 5}',
+        '{"%s": {"ways": []}}',
+        '{"%s": {"ways": ["turbo"], "images": 4, "milliseconds": {}}}',
+    ],
+)
+def test_a_note_that_cannot_be_read_is_none(tiny, steps, tmp_path, noted):
+    engine = load_model(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
+    (tmp_path / "tuning.json").write_text(noted.replace("%s", tuning.circumstances(engine)))
+    steps += rounds(engine, 0.1, 0.2, 0.1, 0.05)
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert engine.tuning == ["fuse_qkv"]
+    assert list(tuning.read(tmp_path / "tuning.json")) == [tuning.circumstances(engine)]
+
+
+@pytest.mark.parametrize("fails_at", [2, 3])
+def test_what_there_is_no_memory_for_is_left_out(tiny, tmp_path, monkeypatch, fails_at):
+    """The second and third measured steps are those with and without the first way."""
+    engine = load_model(EngineSettings(model=str(tiny), safety="none", dtype="float32"))
+    times = iter([0.01, *[0.1] * fails_at, 0.1, 0.05, 0.1, 0.05])
+    measured = []
+
+    def step(*arguments):
+        measured.append(1)
+        if len(measured) == 1 + fails_at:
+            raise torch.OutOfMemoryError
+        return next(times)
+
+    monkeypatch.setattr(tuning, "step_seconds", step)
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert "channels_last" not in engine.facts()["measured"]
+    assert not is_channels_last(engine)
 
 
 @pytest.mark.parametrize(("alone", "together"), [(0.01, 16), (0.06, 4), (3.0, 1)])
@@ -110,9 +151,9 @@ def test_one_slow_step_of_a_busy_machine_decides_nothing(engine, steps, tmp_path
 def test_it_really_measures(engine, tmp_path):
     choose(engine, tmp_path / "tuning.json", batch_images=2)
 
-    noted = next(iter(json.loads((tmp_path / "tuning.json").read_text()).values()))
-    assert list(noted["milliseconds"]) == ["channels_last", "fuse_qkv"]
-    assert all(took > 0 for pair in noted["milliseconds"].values() for took in pair)
+    (choice,) = tuning.read(tmp_path / "tuning.json").values()
+    assert list(choice.milliseconds) == ["channels_last", "fuse_qkv"]
+    assert all(took > 0 for pair in choice.milliseconds.values() for took in pair)
 
 
 @pytest.fixture
