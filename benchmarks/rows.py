@@ -1,4 +1,4 @@
-"""How long the history and a fetch take, however many generations there are: python -m benchmarks.rows 10000 1000000.
+"""How long the history and a fetch take, however many generations there are: python -m benchmarks.rows 10000 10000000.
 
 For each size it writes so many generations of one account into the PostgreSQL of the tests, and asks for whole pages of
 the history and for single generations through Django, as a browser or a program without its network does. Time and
