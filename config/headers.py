@@ -8,7 +8,7 @@ Header = tuple[bytes, bytes]
 
 LONGEST_BYTES = 8192  # as nginx allows; Django takes the square of a header's length to read some
 MEDIA_TYPE = re.compile(rb"\s*([\w!#$&^.+-]+/[\w!#$&^.+-]+)\s*(?:;|$)")
-BOUNDARY = re.compile(rb";\s*boundary\s*=\s*(?:\"([\w'()+,./:=? -]{1,70})\"|([\w'()+,./:=?-]{1,70}))", re.IGNORECASE)
+BOUNDARY = re.compile(rb';\s*boundary\s*=\s*(?:"([ !#-[\]-~]{1,200})"|([!#-:<-[\]-~]{1,200}))', re.IGNORECASE)
 CHARSET = re.compile(rb";\s*charset\s*=\s*\"?([\w.:-]{1,40})", re.IGNORECASE)
 CHARSETS = ("iso8859-1", "cp1252")  # what old programs send instead of UTF-8
 

@@ -145,12 +145,16 @@ def written_bytes(web: Web) -> int:
         "multipart/form-data; boundary=x; charset=unicode_escape",
         "multipart/form-data; charset=utf-8; boundary=x; a*=x'y'z",
         'Multipart/Form-Data; boundary="x"; a*=x; a*0=y',
+        "multipart/form-data; boundary=*****",
+        "multipart/form-data;boundary=" + "'(a)+,./:=?_-" * 8,
+        'multipart/form-data; boundary="with blanks and=more"',
     ],
 )
 def test_a_form_is_utf_8_whatever_else_its_content_type_says(web: Web, alice: Person, content_type: str) -> None:
     """Of the prompt a punycode codec would make something else, in hours."""
-    part = '--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
-    body = part % ("prompt", "é" * 200_000) + part % ("samples", "9") + "--x--\r\n"
+    boundary = content_type.partition("boundary=")[2].partition(";")[0].strip('"')
+    part = f"--{boundary}\r\n" + 'Content-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % ("prompt", "é" * 200_000) + part % ("samples", "9") + f"--{boundary}--\r\n"
 
     status, answer = web.request(
         "POST", "/api/v3/text2img?a=%ff", body.encode(), **{"Content-Type": content_type, "key": alice.key}
