@@ -1,6 +1,7 @@
 """From settings to weights: the only module that reads checkpoints, and that chooses device and dtype."""
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,11 @@ from generation.engine.errors import UnsupportedModel
 from generation.engine.patch_autoencoder import PatchAutoencoder
 
 logger = logging.getLogger(__name__)
+
+# On a CPU oneDNN makes a kernel for each layer and number of rows, and keeps 1,024 unless told otherwise: those of a
+# UNet for a handful of batch sizes. When batches grow and shrink, it would make them anew for each step. It reads this
+# at its first use.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 
 _MODELS = (
     UNet2DConditionModel,
