@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +35,29 @@ VARIABLES = {
     "dbname": "PGDATABASE",
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
+    "options": "PGOPTIONS",  # such as a search_path
 }
+
+# A dump drops only what it knows of: a table that came after it would hinder that, or the migration that makes it anew.
+# The schema stays, with its grants and the tables of extensions.
+EMPTY = """
+BEGIN;
+SET LOCAL client_min_messages = error;
+DO $$
+DECLARE
+    names text := (
+        SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+        WHERE relkind IN ('r', 'p')
+        AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('django_migrations'))
+        AND oid NOT IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND deptype = 'e')
+    );
+BEGIN
+    IF names IS NOT NULL THEN
+        EXECUTE 'DROP TABLE ' || names || ' CASCADE';
+    END IF;
+END
+$$;
+"""
 
 
 class BackupRefused(Exception):
@@ -101,27 +124,43 @@ def applied_migrations() -> int:
 
 
 def dump_postgresql(dump: Path) -> None:
-    postgresql("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}")
+    command = [installed("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}"]
+    run = subprocess.run(command, env=environment(), capture_output=True, text=True)  # noqa: S603
+    if run.returncode:
+        raise BackupRefused(f"pg_dump failed: {run.stderr.strip()}")
 
 
 def restore_postgresql(dump: Path) -> None:
-    name = connection.settings_dict["NAME"]
+    """Put a dump in the place of the site's tables, in one transaction.
+
+    pg_restore writes COMMIT when it has read the whole dump; where psql's input ends before, the server rolls back.
+    """
     options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error")
+    read = [installed("pg_restore"), *options, "--file=-", str(dump)]
+    write = [installed("psql"), "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--command={EMPTY}", "--file=-"]
     connection.close()
-    postgresql("pg_restore", *options, f"--dbname={name}", str(dump))
+    with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+        with subprocess.Popen(  # noqa: S603
+            write, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints
+        ) as writer:
+            reader = subprocess.run(read, stdout=writer.stdin, stderr=complaints)  # noqa: S603
+        complaints.seek(0)
+        if reader.returncode or writer.returncode:
+            raise BackupRefused(f"The database was not replaced: {complaints.read().strip()}")
 
 
-def postgresql(program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs on the site's database; the password is in no argument, which all can see."""
-    parameters = connection.get_connection_params()  # also what stands behind the question mark of DATABASE_URL
+def installed(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         raise BackupRefused(f"{program} is not installed: it comes with PostgreSQL's client programs.")
+    return path
+
+
+def environment() -> dict[str, str]:
+    """Tell PostgreSQL's programs where the site's database is; the password is in no argument, which all can see."""
+    parameters = connection.get_connection_params()  # also what stands behind the question mark of DATABASE_URL
     known = {name: parameters[key] for key, name in VARIABLES.items() if parameters.get(key)}
-    environment = os.environ | {name: str(value) for name, value in known.items()}
-    run = subprocess.run([path, *arguments], env=environment, capture_output=True, text=True)  # noqa: S603
-    if run.returncode:
-        raise BackupRefused(f"{program} failed: {run.stderr.strip()}")
+    return os.environ | {name: str(value) for name, value in known.items()}
 
 
 def dump_sqlite(dump: Path) -> None:

