@@ -106,15 +106,27 @@ class Lease:
 
 
 def make(
-    generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event, hearts: Hearts
+    generation: Generation,
+    engine: LoadedModel | BatchingEngine,
+    stopping: threading.Event,
+    hearts: Hearts,
+    on_broken: Callable[[], object] = lambda: None,
 ) -> None:
-    """Make a generation that was just claimed, and end it: success, failed, or back in the queue."""
+    """Make a generation that was just claimed, and end it: success, failed, or back in the queue.
+
+    `on_broken` is called when this process can use the device no more, before the generation is queued again: it must
+    not come back to this process.
+    """
     with logs.about(generation=generation.pk):
-        work_on(generation, engine, stopping, hearts)
+        work_on(generation, engine, stopping, hearts, on_broken)
 
 
 def work_on(
-    generation: Generation, engine: LoadedModel | BatchingEngine, stopping: threading.Event, hearts: Hearts
+    generation: Generation,
+    engine: LoadedModel | BatchingEngine,
+    stopping: threading.Event,
+    hearts: Hearts,
+    on_broken: Callable[[], object],
 ) -> None:
     started = time.monotonic()
     lease = Lease(generation, stopping)
@@ -149,7 +161,21 @@ def work_on(
         services.retry(generation)
     except Exception:  # the edge of the job: the credits go back, the details go to the log
         logger.exception("%s failed.", generation)
-        services.fail(generation, model=engine.model_name)
+        if is_usable(engine):
+            services.fail(generation, model=engine.model_name)
+        else:  # it may be another's fault, and in another process there is none
+            on_broken()
+            services.retry(generation)
+
+
+def is_usable(engine: LoadedModel | BatchingEngine) -> bool:
+    """Tell whether the device still takes work; CUDA takes none from a process after an illegal access to memory."""
+    try:
+        engine.synchronize()
+    except RuntimeError:
+        logger.exception("The device takes no more work from this process.")
+        return False
+    return True
 
 
 def read_request(generation: Generation) -> ImageRequest:

@@ -6,6 +6,7 @@ a thread for each job, and they meet in the denoising loop of the engine.
 
 import gc
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ SIGNAL_SECONDS = 2  # a signal that comes just before the main thread blocks, or
 STEP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # seconds
 
 stopping = threading.Event()
+broken = threading.Event()  # the device takes no more work from this process
 step_seconds = Histogram("step_seconds", "Of each step of the loop.", buckets=STEP_BUCKETS, registry=None)
 engine: BatchingEngine | PipelineEngine | None = None
 beating: Hearts | None = None
@@ -61,17 +63,26 @@ def make_next() -> None:
     """
     if engine is None or beating is None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
+    if broken.is_set():
+        return
     replace_broken_connection()
     job = get_current_job()
     job_id = job.id if job else ""
     if generation := services.claim_next():
         making_now[job_id] = generation.pk
         try:
-            making.make(generation, engine, stopping, beating)
+            making.make(generation, engine, stopping, beating, on_broken=end)
         finally:
             del making_now[job_id]
     if job_id in stopped_jobs:
         raise Stopped
+
+
+def end() -> None:
+    """Let this worker claim nothing more and exit; whoever keeps it running starts a new one."""
+    broken.set()
+    if not stopping.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def replace_broken_connection() -> None:

@@ -111,6 +111,10 @@ class BatchingEngine:
         result = self._ends.finish(request, samples)
         return replace(result, accelerator_seconds=ticket.accelerator_seconds + result.accelerator_seconds)
 
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given so far; raises as the engine's own does."""
+        self.engine.synchronize()
+
     def close(self) -> None:
         """End the threads once all that was begun is done."""
         self._arriving.put(None)

@@ -67,7 +67,11 @@ class LoadedModel(ABC):
         return facts if used is None else facts | {"memory of the device": f"{used / 2**20:,.0f} MiB"}
 
     def synchronize(self) -> None:
-        """Wait until the device has done what it was given."""
+        """Wait until the device has done what it was given.
+
+        Raises:
+            RuntimeError: it failed, and on CUDA takes no more work from this process.
+        """
         memory.synchronize(self.device)
 
     def accelerator_bytes(self) -> int | None:

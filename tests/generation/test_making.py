@@ -43,12 +43,16 @@ class AtStep:
         return self.engine.generate(request, on_step=watch, on_draft=on_draft)
 
 
-def make(generation: Generation, engine: Any, stopping: threading.Event | None = None) -> Generation:
+def make(generation: Generation, engine: Any, stopping: threading.Event | None = None, **options: Any) -> Generation:
     claim = services.claim(generation.pk)
     if claim:
         with hearts() as beating:
-            making.make(claim, engine, stopping or threading.Event(), beating)
+            making.make(claim, engine, stopping or threading.Event(), beating, **options)
     return row(generation)
+
+
+def poison() -> None:
+    raise RuntimeError("CUDA error: device-side assert triggered")
 
 
 def stored(generation: Generation) -> list[str]:
@@ -275,11 +279,39 @@ def test_an_input_that_is_no_image_fails_with_the_reason(submit: Submit, engine:
 
 def test_a_fault_of_the_engine_fails_without_telling_internals(submit: Submit, engine: Any, alice: Person) -> None:
     def explode() -> None:
-        raise RuntimeError("device-side assert in /secret/path")
+        raise RuntimeError("4 channels expected in /secret/path")
 
-    ended = make(submit(), AtStep(engine, 1, explode))
+    given_up = threading.Event()
+    ended = make(submit(), AtStep(engine, 1, explode), on_broken=given_up.set)
 
     assert (ended.status, ended.message, ended.model) == (Status.FAILED, "Failed, Try Again", engine.model_name)
+    assert alice.balance == 1000
+    assert not given_up.is_set()
+
+
+def test_a_generation_is_tried_again_when_the_device_broke_once_its_worker_has_given_up(
+    submit: Submit, engine: Any, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "synchronize", poison)
+    generation = submit()
+    seen = []
+
+    ended = make(generation, AtStep(engine, 1, poison), on_broken=lambda: seen.append(row(generation).status))
+
+    assert seen == [Status.PROCESSING]
+    assert (ended.status, ended.attempt, ended.lease_until) == (Status.QUEUED, 1, None)
+    assert alice.balance == 999  # still held
+
+
+def test_what_breaks_the_device_each_time_is_given_up(
+    submit: Submit, engine: Any, alice: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAX_ATTEMPTS = 2
+    monkeypatch.setattr(engine, "synchronize", poison)
+    generation = submit()
+
+    assert make(generation, AtStep(engine, 1, poison)).status == Status.QUEUED
+    assert make(generation, AtStep(engine, 1, poison)).status == Status.FAILED
     assert alice.balance == 1000
 
 
@@ -343,6 +375,23 @@ def test_a_worker_has_one_hand_for_a_model_that_makes_one_image_at_a_time(
 
     assert (shared.engine, hands) == (engine, 3)
     assert worker.shared(whole_engine) == (whole_engine, 1)
+
+
+def test_a_worker_whose_device_broke_claims_nothing_more(
+    submit: Submit, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = submit()
+    before = everything(generation)
+    broken = threading.Event()
+    broken.set()
+    monkeypatch.setattr(worker, "broken", broken)
+    monkeypatch.setattr(worker, "engine", engine)
+
+    with hearts() as beating:
+        monkeypatch.setattr(worker, "beating", beating)
+        worker.make_next()
+
+    assert everything(generation) == before
 
 
 def test_a_worker_tells_what_it_has_loaded_and_where(engine: Any) -> None:

@@ -57,6 +57,9 @@ class Site:
             "clock": "manage.py rqcron config.cron",
             "gpu": "manage.py rqworker gpu --worker-class generation.worker.GpuWorker --serializer json",
         }
+        self.commands["poisoned"] = self.commands["gpu"].replace(
+            "generation.worker.Gpu", "tests.resilience.poisoned.Poisoned"
+        )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.gpu_pids: list[int] = []
         self.closing = threading.Event()

@@ -11,7 +11,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from tests.resilience.site import Site, eventually
+from tests.resilience.site import PATIENCE_SECONDS, Site, eventually
 from tests.tiny_model import build_tiny_sd3
 
 
@@ -130,6 +130,24 @@ def test_a_worker_that_slept_past_its_lease_neither_publishes_nor_charges(site: 
         "SELECT held_credits FROM billing_entry WHERE cause = ? AND kind = 'capture'", f"generation:{pk}"
     ) == [(-1,)]
     assert "all sums are right" in site.manage("check_ledger")
+
+
+def test_a_worker_whose_device_broke_exits_and_the_next_one_makes_what_it_had(site: Site) -> None:
+    key = site.create_customer("poisoned@example.org")
+    ids = [site.post("text2img", body(key, steps=2))["id"] for _ in range(3)]
+
+    worker = site.start("poisoned", BATCH_IMAGES="1")
+    try:
+        code = worker.wait(PATIENCE_SECONDS)
+    finally:
+        worker.kill()
+
+    assert code == 0
+    rows = site.rows("SELECT id, status, attempt FROM generation_generation WHERE id >= ? ORDER BY id", ids[0])
+    assert rows == [(pk, "queued", int(pk == ids[0])) for pk in ids]
+    site.keep_gpu()
+    eventually(site.is_idle)
+    assert [site.status(pk) for pk in ids] == ["success"] * 3
 
 
 def test_everything_ends_after_valkey_lost_all_its_data(site: Site) -> None:
