@@ -73,7 +73,7 @@ class Show:
         self.now = Progress(generation.pk, generation.attempt, 0, 0)
         self.shown: Progress | None = None
         self.watched = False
-        self.draft, self.drafts = "", 0
+        self.draft, self.drafts, self.paints = "", 0, True
         self.painting_seconds, self.started = 0.0, time.monotonic()
 
     def beat(self) -> None:
@@ -92,9 +92,13 @@ class Show:
         self.now = Progress(self.now.pk, self.now.attempt, step, steps, self.draft, self.drafts)
 
     def on_draft(self, paint: Callable[[], Image.Image]) -> None:
-        """Paint a draft if somebody watches and it takes no more than its share of the time."""
+        """Paint a draft if somebody watches and it takes no more than its share of the time; none after one fails."""
         started = time.monotonic()
-        if not self.watched or self.painting_seconds > DRAFT_SHARE * (started - self.started):
+        if not self.watched or not self.paints or self.painting_seconds > DRAFT_SHARE * (started - self.started):
             return
-        self.draft, self.drafts = b64encode(images.encode_draft(paint())).decode(), self.drafts + 1
+        try:
+            self.draft, self.drafts = b64encode(images.encode_draft(paint())).decode(), self.drafts + 1
+        except Exception:  # whatever it is, the work itself must not suffer
+            logger.exception("A draft of generation %s failed.", self.now.pk)
+            self.paints = False
         self.painting_seconds += time.monotonic() - started

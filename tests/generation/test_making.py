@@ -11,7 +11,7 @@ from django.core.files.storage import default_storage
 from PIL import Image, ImageChops
 
 from billing import ledger
-from generation import images, making, queue, services, storage, worker
+from generation import images, making, progress, queue, services, storage, worker
 from generation.engine import ImageRequest
 from generation.heart import hearts
 from generation.models import Generation, Status
@@ -313,6 +313,26 @@ def test_what_breaks_the_device_each_time_is_given_up(
     assert make(generation, AtStep(engine, 1, poison)).status == Status.QUEUED
     assert make(generation, AtStep(engine, 1, poison)).status == Status.FAILED
     assert alice.balance == 1000
+
+
+def test_watching_does_no_harm_where_no_draft_can_be_painted(
+    submit: Submit, engine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    painted = []
+
+    def paint(*_: Any) -> Image.Image:
+        painted.append(1)
+        raise RuntimeError("CUDA error: out of memory for the draft")
+
+    monkeypatch.setattr(engine, "paint", paint)
+    generation = submit(num_inference_steps=6)
+    queue.redis().set(progress.watched_key(generation.pk), 1)
+
+    ended = make(generation, AtStep(engine, 1, lambda: time.sleep(3 * progress.SHOW_SECONDS)))
+
+    assert ended.status == Status.SUCCESS
+    assert len(painted) == 1
+    assert f"A draft of generation {generation.pk} failed." in caplog.text
 
 
 def test_a_storage_that_cannot_be_written_is_tried_again(
