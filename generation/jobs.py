@@ -3,12 +3,17 @@
 import logging
 
 from django.conf import settings
+from django.utils import timezone
 
 from generation import erasure, fetch, images, services, storage, usage
 from generation.retention import expire as expire  # called by the clock, as is
 from generation.sweep import sweep as sweep
 
 logger = logging.getLogger(__name__)
+
+
+class StorageFailed(Exception):
+    """The storage could not be written; it may be well again later."""
 
 
 def generate() -> None:
@@ -19,7 +24,10 @@ def generate() -> None:
 
 
 def fetch_inputs() -> None:
-    """Fetch the images whose turn it is (fetch worker: the network never holds the accelerator)."""
+    """Fetch the images whose turn it is (fetch worker: the network never holds the accelerator).
+
+    Where the storage fails they are fetched again when the claim has lapsed, for as long as MAX_ATTEMPTS claims last.
+    """
     generation = services.claim_next_fetch()
     if generation is None:
         return
@@ -29,6 +37,10 @@ def fetch_inputs() -> None:
         mask_image_name = generation.mask_image_name or store_image(generation.mask_image_url)
     except (fetch.FetchRefused, images.UnusableImage) as refusal:
         services.refuse_inputs(pk, str(refusal))
+    except StorageFailed:
+        logger.exception("The storage failed %s.", generation)
+        if timezone.now() - generation.created_at > settings.MAX_ATTEMPTS * services.FETCH_LEASE:
+            services.refuse_inputs(pk, services.TRY_AGAIN)
     except Exception:  # the edge of the job: the credits go back, the details go to the log
         logger.exception("Fetching the inputs of %s failed.", generation)
         services.refuse_inputs(pk, services.TRY_AGAIN)
@@ -40,13 +52,16 @@ def store_image(url: str) -> str:
     """Fetch an image, make sure that it is one, and keep it; return its name, or nothing for no link.
 
     Raises:
-        FetchRefused, UnusableImage: nothing was kept.
+        FetchRefused, UnusableImage, StorageFailed: nothing was kept.
     """
     if not url:
         return ""
     data = fetch.fetch(url, allowed_hosts=settings.FETCH_ALLOWED_HOSTS)
     images.read_header(data)
-    return storage.save_input(data)
+    try:
+        return storage.save_input(data)
+    except Exception as error:  # each storage library has errors of its own
+        raise StorageFailed from error
 
 
 def remove_files(pk: int) -> None:

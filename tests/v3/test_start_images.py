@@ -1,11 +1,16 @@
 """Start images that are links: fetched before the work, refused in words, never charged."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from generation.models import Generation
+from generation import jobs, queue, services
+from generation.models import Generation, Status
+from generation.sweep import sweep
 from tests.conftest import Api, Person
 from tests.generation.hostile_server import HostileServer, answer, serving
 from tests.v3 import bodies
@@ -79,6 +84,57 @@ def test_a_link_into_our_own_network_is_not_followed(
 
     assert failed["message"] == "The link leads to an address that is not on the public internet."
     assert not host.requests
+    assert alice.balance == 1000
+
+
+def break_inputs(settings: Any, tmp_path: Path) -> None:
+    """Let every writing of a start image fail."""
+    (tmp_path / "full").touch()
+    inputs = settings.STORAGES["inputs"] | {"OPTIONS": {"location": tmp_path / "full"}}
+    settings.STORAGES = settings.STORAGES | {"inputs": inputs}
+
+
+def test_a_link_is_fetched_again_after_the_storage_failed(
+    transactional_db: None,
+    api: Api,
+    alice: Person,
+    host: HostileServer,
+    work: Callable[[], None],
+    settings: Any,
+    tmp_path: Path,
+) -> None:
+    link = host.url("/a.png", answer(bodies.picture()))
+    pk = api.post("img2img", bodies.img2img(alice.key, init_image=link)).json()["id"]
+    generations = Generation.objects.filter(pk=pk)
+    well = settings.STORAGES
+    break_inputs(settings, tmp_path)
+
+    jobs.fetch_inputs()
+
+    assert generations.get().status == Status.QUEUED
+    assert alice.balance == 999  # still held
+    settings.STORAGES = well
+    queue.redis().flushdb()
+    generations.update(nudged_at=timezone.now() - timedelta(minutes=1), fetch_lease_until=timezone.now())
+    sweep()
+    assert queue.named("fetch").get_job_ids() == [f"fetch-{pk}-0"]
+    work()
+    assert generations.get().status == Status.SUCCESS
+    assert len(host.requests) == 2
+
+
+def test_a_link_whose_image_the_storage_never_took_is_given_up(
+    transactional_db: None, api: Api, alice: Person, host: HostileServer, settings: Any, tmp_path: Path
+) -> None:
+    link = host.url("/a.png", answer(bodies.picture()))
+    pk = api.post("img2img", bodies.img2img(alice.key, init_image=link)).json()["id"]
+    generations = Generation.objects.filter(pk=pk)
+    generations.update(created_at=timezone.now() - settings.MAX_ATTEMPTS * services.FETCH_LEASE)
+    break_inputs(settings, tmp_path)
+
+    jobs.fetch_inputs()
+
+    assert (generations.get().status, generations.get().message) == (Status.FAILED, "Failed, Try Again")
     assert alice.balance == 1000
 
 
