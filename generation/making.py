@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 from PIL import Image
 
@@ -158,6 +159,11 @@ def work_on(
         services.fail(generation, str(refusal), engine.model_name)
     except StorageFailed:
         logger.exception("The storage failed %s.", generation)
+        services.retry(generation)
+    except (DatabaseError, InterfaceError):
+        logger.exception("The database failed %s.", generation)
+        connections.close_all()  # this thread's own
+        # Where its end was written after all this changes nothing; where the database is still away the lease lapses.
         services.retry(generation)
     except Exception:  # the edge of the job: the credits go back, the details go to the log
         logger.exception("%s failed.", generation)

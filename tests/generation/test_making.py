@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import connection
 from PIL import Image, ImageChops
 
 from billing import ledger
@@ -347,6 +349,32 @@ def test_a_storage_that_cannot_be_written_is_tried_again(
     settings.STORAGES = well
     ended = make(generation, engine)
 
+    assert (ended.status, ended.attempt, ended.charged_credits) == (Status.SUCCESS, 2, 1)
+
+
+def cut_off(backend_pid: int) -> None:
+    """End a connection to the database, as its restart does."""
+
+    def terminate() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [backend_pid])
+        connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(terminate).result()
+
+
+def test_a_connection_to_the_database_that_breaks_costs_an_attempt_and_not_the_generation(
+    submit: Submit, engine: Any, alice: Person
+) -> None:
+    generation = submit()
+    pid = connection.connection.info.backend_pid
+
+    interrupted = make(generation, AtStep(engine, 1, lambda: cut_off(pid)))
+
+    assert (interrupted.status, interrupted.attempt, interrupted.message) == (Status.QUEUED, 1, "")
+    assert alice.balance == 999  # still held
+    ended = make(generation, engine)
     assert (ended.status, ended.attempt, ended.charged_credits) == (Status.SUCCESS, 2, 1)
 
 
