@@ -130,7 +130,12 @@ class BatchingEngine:
             closing = self._admit() or closing
             if self._seats:
                 self._turn += 1
-                self._step(self._choose())
+                seats = self._choose()
+                try:
+                    self._step(seats)
+                except Exception as error:  # in recovering from another, say: nobody may wait for a loop that is gone
+                    for seat in seats:
+                        self._leave(seat.ticket, error)
 
     def _admit(self) -> bool:
         """Seat whoever has come, waiting while there is nothing else to do; tell whether to close."""

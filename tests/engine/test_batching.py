@@ -336,6 +336,21 @@ def test_only_the_sample_that_cannot_run_alone_runs_out_of_memory(batching, engi
     assert engine.saves_memory  # it was tried
 
 
+def test_whoever_shared_a_step_is_told_where_recovering_fails_too_and_the_loop_goes_on(batching, engine):
+    def fail(*samples):
+        raise RuntimeError("CUDA out of memory" if samples else "CUDA error: an illegal memory access was encountered")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "predict", fail)
+        patch.setattr(engine, "release_cache", fail)
+        failed = in_threads(batching, [request(seed=seed) for seed in range(2)])
+
+    (later,) = in_threads(batching, [request()])
+
+    assert ["illegal memory access" in str(future.exception()) for future in failed] == [True, True]
+    assert later.exception() is None
+
+
 def test_a_request_that_cannot_begin_is_refused_and_the_loop_goes_on(batching):
     wrong, right = in_threads(batching, [request(scheduler="nonsense"), request()])
 
