@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Plan
+from config import debris
 from generation import storage
 from generation.models import FINAL, Attempt, Event, Generation, Status
 
@@ -31,9 +32,9 @@ def expire() -> dict[str, int]:
     return {
         "images": sum(remove(rows, remove_images) for rows in over("output_days", now)),
         "inputs": sum(remove(rows, remove_inputs) for rows in over("input_days", now)),
-        "uploads": remove_unused_uploads(now),
         "attempts": Attempt.objects.filter(began_at__lt=now - EVENTS).delete()[0],
         "events": Event.objects.filter(created_at__lt=now - EVENTS).delete()[0],
+        "uploads": remove_unused_uploads(now),  # last: a storage that can't be listed ends the run
     }
 
 
@@ -97,13 +98,8 @@ def users(names: set[str]) -> QuerySet[Generation]:
 def remove_unused_uploads(now: datetime) -> int:
     """Remove uploads that no generation uses, as a process leaves them that dies while it submits."""
     inputs, removed = storages["inputs"], 0
-    if not inputs.exists(""):  # nothing was ever stored
-        return 0
-    names = iter(inputs.listdir("")[1])
+    names = iter(debris.names(inputs, ""))
     while batch := set(islice(names, BATCH)):
         used = {name for pair in users(batch).values_list("init_image_name", "mask_image_name") for name in pair}
-        for name in batch - used:
-            if inputs.get_modified_time(name) < now - UNUSED:
-                inputs.delete(name)
-                removed += 1
+        removed += debris.remove(inputs, batch - used, now - UNUSED)
     return removed

@@ -1,15 +1,19 @@
-"""Generations to begin with, and a Redis that is away."""
+"""Generations to begin with, an S3 server, and a Redis that is away."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import boto3
 import psutil
 import pytest
 from django.utils import timezone
+from moto.server import ThreadedMotoServer
 
+from config.storage import storages
 from generation import queue, services
 from generation.models import Generation
 from generation.params import Inputs, Params
@@ -37,6 +41,39 @@ def submit(alice: Person) -> Submit:
         return services.submit(by.user, small(**fields), inputs, track_id, webhook_url, by.api_key)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, settings: Any) -> Any:
+    """An empty bucket, and the site set up to use it by STORAGE_URL."""
+    settings.STORAGES = storages(f"s3://key:secret@{s3_endpoint}/pictures?tls=no", Path("unused"))
+    client = boto3.resource(
+        "s3",
+        endpoint_url=f"http://{s3_endpoint}",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
+    bucket = client.Bucket("pictures")
+    bucket.create()
+    yield bucket
+    bucket.objects.delete()
+    bucket.delete()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def anywhere(request: pytest.FixtureRequest) -> None:
+    if request.param == "s3":
+        request.getfixturevalue("bucket")
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 import os
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from django.core.files.storage import default_storage, storages
+from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Plan
@@ -139,6 +142,38 @@ def grow_old(name: str, hours: int) -> None:
     os.utime(storages["inputs"].path(name), (at, at))
 
 
+@pytest.mark.usefixtures("anywhere")
+def test_uploads_that_nothing_uses_go_wherever_they_are(submit: Submit) -> None:
+    used, unused = (storage.save_input(b"start") for _ in range(2))
+    submit(Inputs(init_image_name=used), mode="img2img")
+    now = timezone.now()
+
+    removed = [retention.remove_unused_uploads(now + timedelta(hours=hours)) for hours in (23, 25)]
+
+    assert removed == [0, 1]
+    assert [storages["inputs"].exists(name) for name in (used, unused)] == [True, False]
+
+
+@pytest.mark.usefixtures("anywhere", "db")
+def test_where_nothing_was_ever_uploaded_there_is_nothing_to_remove() -> None:
+    assert retention.expire() == NOTHING
+
+
+@pytest.mark.usefixtures("anywhere", "db")
+def test_an_upload_that_goes_by_itself_meanwhile_does_not_end_the_run() -> None:
+    gone, unused = (storage.save_input(b"start") for _ in range(2))
+
+    def remove_it(execute: Any, sql: str, *rest: Any) -> Any:
+        storages["inputs"].delete(gone)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(remove_it):
+        removed = retention.remove_unused_uploads(timezone.now() + timedelta(hours=25))
+
+    assert removed == 1
+    assert not storages["inputs"].exists(unused)
+
+
 def test_events_go_after_a_month_with_their_deliveries(submit: Submit, alice: Person) -> None:
     for _ in range(2):
         services.cancel(submit(webhook_url="https://example.org/").pk)
@@ -148,3 +183,14 @@ def test_events_go_after_a_month_with_their_deliveries(submit: Submit, alice: Pe
     retention.expire()
 
     assert (Event.objects.count(), Delivery.objects.count()) == (1, 1)
+
+
+def test_a_storage_that_cannot_be_listed_keeps_nothing_else(submit: Submit) -> None:
+    services.cancel(submit(webhook_url="https://example.org/").pk)
+    Event.objects.update(created_at=timezone.now() - timedelta(days=31))
+    Path(storages["inputs"].location).write_text("no folder")
+
+    with pytest.raises(NotADirectoryError):
+        retention.expire()
+
+    assert not Event.objects.exists()

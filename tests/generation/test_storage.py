@@ -7,11 +7,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import boto3
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage, storages
-from moto.server import ThreadedMotoServer
 
 from config.env import BadSetting
 from config.storage import IMMUTABLE, FolderStorage
@@ -31,39 +29,6 @@ RESULTS_ARE_PUBLIC = {  # what the owner of the bucket sets once
         }
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_endpoint: str, settings: Any) -> Any:
-    """An empty bucket, and the site set up to use it by STORAGE_URL."""
-    settings.STORAGES = storages_setting(f"s3://key:secret@{s3_endpoint}/pictures?tls=no", Path("unused"))
-    client = boto3.resource(
-        "s3",
-        endpoint_url=f"http://{s3_endpoint}",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-    )
-    bucket = client.Bucket("pictures")
-    bucket.create()
-    yield bucket
-    bucket.objects.delete()
-    bucket.delete()
-
-
-@pytest.fixture(params=["folder", "s3"])
-def anywhere(request: pytest.FixtureRequest) -> None:
-    if request.param == "s3":
-        request.getfixturevalue("bucket")
 
 
 @pytest.mark.usefixtures("anywhere")
