@@ -12,6 +12,9 @@ from django.core.files.storage import FileSystemStorage
 from config.env import BadSetting
 
 IMMUTABLE = "public, max-age=31536000, immutable"
+# An S3 that is silent for longer is asked once more, and then given up. Sending may stall as long as connecting: time
+# for a disk to catch up.
+CONNECT_SECONDS, ANSWER_SECONDS = 10, 20
 
 
 class FolderStorage(FileSystemStorage):
@@ -49,6 +52,8 @@ def storages(storage_url: str, folder: Path) -> dict[str, Any]:
 
 def s3(storage_url: str) -> dict[str, Any]:
     """Return the options of django-storages' S3 backend for an `s3://` address."""
+    from botocore.config import Config  # takes a moment, and folders do without
+
     url = urlsplit(storage_url)
     bucket = url.path.strip("/")
     if url.scheme != "s3" or not url.hostname or not bucket:
@@ -62,7 +67,12 @@ def s3(storage_url: str) -> dict[str, Any]:
         "access_key": unquote(url.username or ""),
         "secret_key": unquote(url.password or ""),
         "region_name": query.get("region", "us-east-1"),
-        "addressing_style": "path",
+        "client_config": Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=ANSWER_SECONDS,
+            retries={"total_max_attempts": 2},
+            s3={"addressing_style": "path"},
+        ),
         "file_overwrite": True,
         "querystring_auth": False,  # clients drop the query string: the path alone must fetch the image
         "object_parameters": {"CacheControl": IMMUTABLE},

@@ -1,6 +1,8 @@
 """Results and start images, in a folder and on S3."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage, storages
 
@@ -127,6 +130,24 @@ def test_on_s3_a_public_address_may_be_another(settings: Any, submit: Submit) ->
     assert settings.STORAGES["default"]["OPTIONS"]["access_key"] == "k/"
     assert settings.STORAGES["default"]["OPTIONS"]["region_name"] == "eu-west-1"
     assert settings.STORAGES["default"]["OPTIONS"]["endpoint_url"] == "https://s3.example.org"
+
+
+def test_on_s3_a_silent_server_is_given_up_soon(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start image is kept while the caller waits, and the places of a web process are few."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"s3://key:secret@127.0.0.1:{silent.getsockname()[1]}/pictures?tls=no"
+        settings.STORAGES = storages_setting(url, Path("unused"))
+        config = storages["inputs"].connection.meta.client.meta.config
+        assert (config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]) == (10, 20, 2)
+        assert config.s3["addressing_style"] == "path"
+
+        monkeypatch.setattr("config.storage.ANSWER_SECONDS", 0.2)
+        settings.STORAGES = storages_setting(url, Path("unused"))
+        began = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            storage.save_input(PNG)
+
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("url", ["https://s3.example.org/bucket", "s3://key:secret@host", "s3:///bucket", "folder"])
