@@ -42,7 +42,7 @@ def close(user: User) -> None:
         session.end()
     for held in (UserSession, EmailAddress, Authenticator):
         held.objects.filter(user=user).delete()
-    queue.ring("erase", user.pk)
+    queue.ring_erasure(user.pk)
 
 
 def erase(pk: int) -> None:

@@ -18,5 +18,4 @@ def sweep() -> None:
     exports.forget()
     for pk in exports.due():
         queue.enqueue("export", pk)
-    for pk in closing.due():
-        queue.enqueue("erase", pk)
+    queue.enqueue_erasures(closing.due())

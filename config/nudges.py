@@ -32,6 +32,12 @@ def named(name: str) -> Queue:
     return django_rq.get_queue(name, connection=redis(), commit_mode="auto")
 
 
+def known_job_ids(name: str) -> set[str]:
+    """Return the ids of the jobs of a queue that wait, or that a worker does which lives."""
+    queue = named(name)
+    return {*queue.get_job_ids(), *queue.started_job_registry.get_job_ids()}
+
+
 def ring(job: str, pk: int, **options: Any) -> None:
     """Let an io worker call the function `job` for a row, once the row is committed; `options` are those of RQ."""
     transaction.on_commit(partial(enqueue, job, pk, **options))

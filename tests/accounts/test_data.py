@@ -13,12 +13,14 @@ from django.core.files.storage import default_storage, storages
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
+from rq.executions import Execution
 
 from accounts import closing, exports, jobs, packing
 from accounts.authentication import InvalidKey, authenticate
 from accounts.models import Export, User
 from billing import ledger
 from billing.models import Entry, TopUp, Wallet
+from config import nudges
 from generation import services, storage
 from generation.models import Generation
 from generation.params import Inputs, Params
@@ -439,6 +441,49 @@ def test_an_open_account_is_never_erased(owned: Belongings) -> None:
     jobs.erase(owned.person.user.pk)
 
     assert Endpoint.objects.exists()
+
+
+def jobs_that_wait() -> list[str]:
+    return [f"{job.func_name} {job.args} {job.timeout}" for job in nudges.named("io").get_jobs()]
+
+
+def begin_first_job(seconds_to_live: int) -> None:
+    """Do what a worker does that takes a job: it lives for so long, and says no more."""
+    io = nudges.named("io")
+    job = io.fetch_job(io.pop_job_id() or "")
+    assert job
+    with nudges.redis().pipeline() as pipeline:
+        Execution.create(job, seconds_to_live, pipeline)
+        job.prepare_for_execution("worker", pipeline)
+        pipeline.execute()
+
+
+def test_an_account_that_takes_long_is_erased_by_one_worker(
+    bob: Person, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        closing.close(bob.user)
+    asked = [f"accounts.jobs.erase [{bob.user.pk}] {12 * 3600}"]
+
+    jobs.sweep()
+    while_it_waits = jobs_that_wait()
+    begin_first_job(seconds_to_live=60)
+    for _ in range(2):
+        jobs.sweep()
+
+    assert while_it_waits == asked
+    assert jobs_that_wait() == []
+
+
+def test_an_account_whose_worker_died_is_asked_for_again(bob: Person) -> None:
+    closing.close(bob.user)
+    jobs.sweep()
+    begin_first_job(seconds_to_live=0)
+
+    for _ in range(2):
+        jobs.sweep()
+
+    assert jobs_that_wait() == [f"accounts.jobs.erase [{bob.user.pk}] {12 * 3600}"]
 
 
 # Time zone
