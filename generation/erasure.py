@@ -52,9 +52,11 @@ def remove_files(pk: int) -> None:
 
 
 def ring_overdue() -> None:
-    """Ask again for the removals that nobody did."""
+    """Ask again for the removals that nobody did, and that Redis has forgotten."""
     overdue = Generation.objects.filter(
         deleted_at__lt=timezone.now() - timedelta(seconds=REMOVE_AGAIN_SECONDS), files_removed_at=None
     )
+    known = queue.known_job_ids("io")
     for pk in overdue.values_list("pk", flat=True)[:BATCH]:
-        queue.ring_removal(pk)
+        if queue.removal_job_id(pk) not in known:
+            queue.ring_removal(pk)

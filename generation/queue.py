@@ -13,6 +13,7 @@ from rq.utils import as_text
 
 from config import nudges
 from config.nudges import FAILURE_SECONDS, attempt, named
+from config.nudges import known_job_ids as known_job_ids
 from config.nudges import redis as redis
 from generation.models import Generation
 
@@ -65,7 +66,8 @@ def await_webhooks(seconds: int) -> None:
 
 def ring_removal(generation_pk: int) -> None:
     """Let an io worker remove the files of a deleted generation."""
-    nudges.ring("generation.jobs.remove_files", generation_pk)
+    job_id = removal_job_id(generation_pk)
+    nudges.ring("generation.jobs.remove_files", generation_pk, job_id=job_id, result_ttl=0)
 
 
 def announce_end(generation: Generation) -> None:
@@ -128,3 +130,8 @@ def job_id(generation: Generation) -> str:
     """Return the name of the RQ job that nudges a worker about this generation in its present state."""
     step = "generate" if generation.inputs_ready else "fetch"
     return f"{step}-{generation.pk}-{generation.attempt}"
+
+
+def removal_job_id(generation_pk: int) -> str:
+    """Return the name of the RQ job that removes the files of a deleted generation."""
+    return f"remove-{generation_pk}"

@@ -441,6 +441,22 @@ def test_files_that_nobody_removed_are_asked_for_again(
     assert not default_storage.exists(generation.image_name(0))
 
 
+def test_files_whose_removal_waits_are_not_asked_for_again(
+    alice: Person, submit: Submit, django_capture_on_commit_callbacks: Any
+) -> None:
+    known, forgotten = finish(submit()), finish(submit())
+    with django_capture_on_commit_callbacks(execute=True):
+        erasure.delete(alice.user, [known.pk, forgotten.pk])
+    queue.named("io").remove(f"remove-{forgotten.pk}")
+    Generation.objects.update(deleted_at=datetime.now(UTC) - timedelta(minutes=2))
+
+    for _ in range(2):
+        with django_capture_on_commit_callbacks(execute=True):
+            erasure.ring_overdue()
+
+    assert [job.args for job in queue.named("io").get_jobs()] == [[known.pk], [forgotten.pk]]
+
+
 def test_only_what_was_deleted_loses_its_files(submit: Submit) -> None:
     generation = finish(submit())
 
