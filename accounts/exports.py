@@ -166,6 +166,12 @@ def forget() -> None:
     delete(Export.objects.filter(over))
 
 
+def remove_unknown_files() -> None:
+    """Remove the files that no export names, once they are older than any export that is still being made."""
+    known = {part["name"] for parts in Export.objects.values_list("parts", flat=True) for part in parts}
+    packing.remove_unknown(known, timezone.now() - timedelta(seconds=queue.JOB_SECONDS))
+
+
 def delete(exports: Any) -> None:
     """Remove exports and their files; what runs notices by itself."""
     for pk in exports.values_list("pk", flat=True):

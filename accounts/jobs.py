@@ -19,3 +19,8 @@ def sweep() -> None:
     for pk in exports.due():
         queue.enqueue("export", pk)
     queue.enqueue_erasures(closing.due())
+
+
+def expire() -> None:
+    """Remove what is left over of old (called by the clock every night)."""
+    exports.remove_unknown_files()

@@ -5,6 +5,7 @@ import uuid
 import zipfile
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -12,6 +13,9 @@ from django.core.files.base import File
 from django.core.files.storage import storages
 from django.core.serializers.json import DjangoJSONEncoder
 
+from config import debris
+
+FOLDER = "exports"
 PART_BYTES = 512 * 1024 * 1024  # a part is closed when it is larger
 
 
@@ -47,7 +51,7 @@ class Parcel(AbstractContextManager["Parcel"]):
         size = self.file.tell()
         self.file.seek(0)
         with self.file:
-            name = storages["inputs"].save(f"exports/{uuid.uuid4()}.zip", File(self.file))
+            name = storages["inputs"].save(f"{FOLDER}/{uuid.uuid4()}.zip", File(self.file))
         self.parts.append({"name": name, "bytes": size})
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -62,3 +66,9 @@ class Parcel(AbstractContextManager["Parcel"]):
 def remove(parts: Iterable[dict[str, Any]]) -> None:
     for part in parts:
         storages["inputs"].delete(part["name"])
+
+
+def remove_unknown(known: set[str], before: datetime) -> None:
+    """Remove the files of before whose names are not among the known, as a worker leaves them that is killed."""
+    stored = {f"{FOLDER}/{name}" for name in debris.names(storages["inputs"], FOLDER)}
+    debris.remove(storages["inputs"], stored - known, before)

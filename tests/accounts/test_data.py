@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+import os
 import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage, storages
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
@@ -243,6 +245,19 @@ def test_a_file_is_removed_after_a_week(owned: Belongings) -> None:
     assert gone == 404
     assert not Export.objects.exists()
     assert not [name for name in kept_files() if "exports/" in name]
+
+
+def test_a_file_whose_worker_was_killed_is_removed_and_no_other(owned: Belongings) -> None:
+    inputs = storages["inputs"]
+    lost, being_made = (inputs.save(f"exports/{name}.zip", ContentFile(b"zip")) for name in ("lost", "being-made"))
+    [known] = [part["name"] for part in owned.export.parts]
+    for name in (lost, known):
+        at = (timezone.now() - timedelta(hours=12, minutes=1)).timestamp()
+        os.utime(inputs.path(name), (at, at))
+
+    jobs.expire()
+
+    assert [inputs.exists(name) for name in (lost, being_made, known)] == [False, True, True]
 
 
 def make_another(user: User) -> Export:
