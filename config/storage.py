@@ -21,8 +21,13 @@ class FolderStorage(FileSystemStorage):
     """A folder where files appear whole: callers know the links before the images are there, and caches keep them."""
 
     def _save(self, name: str, content: File) -> str:
-        part = super()._save(f"{name}.{uuid.uuid4().hex}.part", content)  # type: ignore[misc]
-        os.replace(self.path(part), self.path(name))
+        part = f"{name}.{uuid.uuid4().hex}.part"
+        try:
+            super()._save(part, content)  # type: ignore[misc]
+            os.replace(self.path(part), self.path(name))
+        except BaseException:
+            self.delete(part)
+            raise
         return name
 
 

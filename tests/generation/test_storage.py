@@ -1,6 +1,8 @@
 """Results and start images, in a folder and on S3."""
 
+import errno
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -173,3 +175,19 @@ def test_in_a_folder_an_image_appears_whole(tmp_path: Path) -> None:
     assert seen == [b"before", b"before"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == b"after"
+
+
+def test_in_a_folder_an_image_for_which_there_is_no_room_leaves_nothing(tmp_path: Path) -> None:
+    folder = FolderStorage(location=tmp_path, allow_overwrite=True)
+    folder.save("a.png", ContentFile(b"before"))
+
+    class TooLarge(ContentFile):  # type: ignore[type-arg]
+        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            yield b"af"
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        folder.save("a.png", TooLarge(b"after"))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"before"
