@@ -1,6 +1,6 @@
 """What io workers are asked to do for accounts: each job can be done twice without harm."""
 
-from accounts import closing, exports, queue
+from accounts import closing, exports, queue, sessions
 
 
 def export(pk: int) -> None:
@@ -23,4 +23,5 @@ def sweep() -> None:
 
 def expire() -> None:
     """Remove what is left over of old (called by the clock every night)."""
+    sessions.forget()
     exports.remove_unknown_files()

@@ -2,17 +2,21 @@
 
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.account.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from allauth.usersessions.models import UserSession
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
+from accounts import jobs
 from accounts.models import User
 from generation.management.commands import demo
 from tests.conftest import Person
@@ -313,6 +317,22 @@ def test_logging_out_everywhere_else_leaves_this_browser(alice: Person, entered:
     assert "Another browser" in page
     assert is_logged_in(entered)
     assert not is_logged_in(other)
+
+
+def test_of_a_session_that_is_over_nothing_stays_by_the_next_day(alice: Person, entered: Client) -> None:
+    clients = Client(), Client(), Client()
+    for client in clients:
+        log_in(client, alice.user.email, "correct horse")
+    over, left, lived_on = (client.cookies["sessionid"].value for client in clients)
+    Session.objects.filter(session_key=over).update(expire_date=timezone.now() - timedelta(seconds=1))
+    SessionStore(left).delete()
+
+    jobs.expire()
+
+    alive = {entered.cookies["sessionid"].value, lived_on}
+    assert set(Session.objects.values_list("session_key", flat=True)) == alive
+    assert set(UserSession.objects.values_list("session_key", flat=True)) == alive
+    assert is_logged_in(entered)
 
 
 @pytest.mark.parametrize("cookie", [r'"\000\000\000\000\000\000\000\000"', r'"' + "é" * 32 + '"', "x" * 5000])
