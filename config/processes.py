@@ -39,6 +39,8 @@ def programs(host: str) -> list[Program]:
         Program(
             "gpu", f"{PYTHON} {WORKER} gpu --worker-class generation.worker.GpuWorker", stop_seconds=grace_seconds + 10
         ),
+        # For links and sweeps alone: jobs that take hours may hold every other worker.
+        Program("fetch", f"{PYTHON} {WORKER} fetch", stop_seconds=30),
         Program("io", f"{PYTHON} {WORKER} fetch io", copies=2, stop_seconds=30),
         Program("webhooks", f"{PYTHON} manage.py send_webhooks", stop_seconds=30),
         Program(

@@ -47,6 +47,19 @@ def test_every_process_runs_everywhere_with_the_same_command(program: Any) -> No
     assert f"TimeoutStopSec={max(program.stop_seconds, 5)}" in unit
 
 
+def test_a_worker_is_for_links_and_sweeps_alone() -> None:
+    """Exports and closings of large accounts may take hours, and hold every worker that does them."""
+    queues = {program.name: set(words(program.command)) & {"gpu", "fetch", "io"} for program in programs("127.0.0.1")}
+
+    assert (queues["fetch"], queues["io"]) == ({"fetch"}, {"fetch", "io"})
+
+
+def test_systemd_starts_every_process() -> None:
+    wanted = UNITS["atelier.target"].read_text()
+
+    assert [program.name for program in programs("127.0.0.1") if f"atelier-{program.name}" not in wanted] == []
+
+
 @pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
 def test_every_unit_writes_where_it_may(name: str) -> None:
     lines = UNITS[name].read_text().splitlines()

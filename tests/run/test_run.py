@@ -216,7 +216,7 @@ def test_it_says_why_a_process_does_not_start(tmp_path):
         said = output.read()
 
     assert status == 1
-    assert re.search(r"(io-0|io-1|clock) does not start\. The end of \S+\.log:\n\n", said)
+    assert re.search(r"(fetch|io-0|io-1|clock) does not start\. The end of \S+\.log:\n\n", said)
     assert "Connection refused" in said
     assert said.endswith("Stopping ...\nNothing is running any more.\n")
     assert not (tmp_path / "var" / "valkey").exists()
