@@ -12,10 +12,6 @@ from generation.sweep import sweep as sweep
 logger = logging.getLogger(__name__)
 
 
-class StorageFailed(Exception):
-    """The storage could not be written; it may be well again later."""
-
-
 def generate() -> None:
     """Make the images of the generation whose turn it is (gpu worker)."""
     from generation import worker  # torch: only ever imported in the gpu worker
@@ -37,7 +33,7 @@ def fetch_inputs() -> None:
         mask_image_name = generation.mask_image_name or store_image(generation.mask_image_url)
     except (fetch.FetchRefused, images.UnusableImage) as refusal:
         services.refuse_inputs(pk, str(refusal))
-    except StorageFailed:
+    except storage.Failed:
         logger.exception("The storage failed %s.", generation)
         if timezone.now() - generation.created_at > settings.MAX_ATTEMPTS * services.FETCH_LEASE:
             services.refuse_inputs(pk, services.TRY_AGAIN)
@@ -52,16 +48,14 @@ def store_image(url: str) -> str:
     """Fetch an image, make sure that it is one, and keep it; return its name, or nothing for no link.
 
     Raises:
-        FetchRefused, UnusableImage, StorageFailed: nothing was kept.
+        FetchRefused, UnusableImage, storage.Failed: nothing was kept.
     """
     if not url:
         return ""
     data = fetch.fetch(url, allowed_hosts=settings.FETCH_ALLOWED_HOSTS)
     images.read_header(data)
-    try:
+    with storage.faults():
         return storage.save_input(data)
-    except Exception as error:  # each storage library has errors of its own
-        raise StorageFailed from error
 
 
 def remove_files(pk: int) -> None:

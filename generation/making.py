@@ -39,19 +39,6 @@ class Stopping(Exception):
     """The worker must stop and the generation would take longer than the grace it was given."""
 
 
-class StorageFailed(Exception):
-    """The storage could not be read or written; another attempt may find it well again."""
-
-
-@contextmanager
-def storage_faults() -> Iterator[None]:
-    """Raise StorageFailed for whatever goes wrong inside: each storage library has errors of its own."""
-    try:
-        yield
-    except Exception as error:
-        raise StorageFailed from error
-
-
 class Lease:
     """A claim that is renewed beside the computing, and interrupts it when it may not go on."""
 
@@ -157,7 +144,7 @@ def work_on(
         services.hand_back(generation)
     except (images.UnusableImage, UnsupportedRequest) as refusal:
         services.fail(generation, str(refusal), engine.model_name)
-    except StorageFailed:
+    except storage.Failed:
         logger.exception("The storage failed %s.", generation)
         services.retry(generation)
     except (DatabaseError, InterfaceError):
@@ -189,11 +176,11 @@ def read_request(generation: Generation) -> ImageRequest:
 
     Raises:
         UnusableImage: what is stored is no image.
-        StorageFailed
+        storage.Failed
     """
     params = generation.parameters
     size = (params.width, params.height)
-    with storage_faults():
+    with storage.faults():
         init_data, mask_data = (
             storage.read_input(name) if name else None
             for name in (generation.init_image_name, generation.mask_image_name)
@@ -230,7 +217,7 @@ def store(generation: Generation, result: ImageResult, engine: LoadedModel | Bat
     """Encode and keep the images, each with the parameters that make it again.
 
     Raises:
-        StorageFailed: some images may be there, some not; storing them again replaces them.
+        storage.Failed: some images may be there, some not; storing them again replaces them.
     """
     params = generation.parameters
     for k, image in enumerate(result.images):
@@ -240,7 +227,7 @@ def store(generation: Generation, result: ImageResult, engine: LoadedModel | Bat
         with ThreadPoolExecutor(1) as beside:
             thumbnail = beside.submit(images.encode_thumbnail, image)
             png = images.encode_png(image, text, recipe)
-        with storage_faults():
+        with storage.faults():
             storage.save_image(generation, k, png, as_base64=params.base64)
             storage.save_thumbnail(generation, k, thumbnail.result())
 
@@ -249,15 +236,15 @@ def difference(generation: Generation, result: ImageResult) -> int | None:
     """Return how far the images came out from those that they reproduce; None where there are none, or not any more.
 
     Raises:
-        StorageFailed
+        storage.Failed
     """
     original = generation.reproduces
     if original is None:
         return None
     try:
-        with storage_faults():
+        with storage.faults():
             stored = [storage.read_image(original, k) for k in range(len(result.images))]
-    except StorageFailed as failure:
+    except storage.Failed as failure:
         if isinstance(failure.__cause__, storage.FileLost):
             return None
         raise

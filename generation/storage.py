@@ -16,6 +16,19 @@ class FileLost(Exception):
     """The storage has no file of this name, or not any more."""
 
 
+class Failed(Exception):
+    """The storage could not be read or written; another attempt may find it well again."""
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Raise Failed for whatever goes wrong inside: each storage library has errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        raise Failed from error
+
+
 class TextFile(ContentFile):
     """Tells S3 what it is, which its name does not."""
 
