@@ -129,8 +129,9 @@ class KeyForm(forms.ModelForm):
 
 
 class RotationForm(forms.Form):
-    """How long the old secret works on."""
+    """How long the old secret works on, and which one that is: the same form sent twice is not meant to end two."""
 
+    last_four = forms.CharField(required=False, widget=forms.HiddenInput({"autocomplete": "off"}))
     grace = forms.TypedChoiceField(
         label="The present secret",
         choices=[("0", "ends at once"), ("1", "works for one more hour"), ("24", "works for 24 more hours")],

@@ -8,7 +8,7 @@ from accounts.models import ApiKey
 
 
 class KeyIsOver(Exception):
-    """The key was revoked or has expired."""
+    """The key was revoked or has expired, or its secret is another one by now."""
 
 
 def rotate(key: ApiKey, grace: timedelta) -> str:

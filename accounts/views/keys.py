@@ -70,10 +70,12 @@ def edit(request: UserRequest, pk: int) -> HttpResponse:
 def rotate(request: UserRequest, pk: int) -> HttpResponse:
     """Ask how long the old secret is to work on, then replace it and show the new one, once."""
     key = own_key(request.user, pk)
-    form = RotationForm(request.POST or None)
+    form = RotationForm(request.POST or None, initial={"last_four": key.last_four})
     if not form.is_valid():
         return ask(request, "rotate", {"form": form, "key": key})
     try:
+        if form.cleaned_data["last_four"] != key.last_four:
+            raise keys.KeyIsOver
         secret = keys.rotate(key, form.cleaned_data["grace"])
     except keys.KeyIsOver:
         messages.error(request, f"{key.name} has expired, or was changed on another page, and was not rotated.")

@@ -210,7 +210,7 @@ def test_a_form_that_is_refused_changes_nothing(alice: Person, browser: Any) -> 
 def test_a_rotated_key_shows_its_new_secret_once(alice: Person, browser: Any, grace: str, hours: int) -> None:
     before = timezone.now()
 
-    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": grace})
+    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": grace, "last_four": alice.key[-4:]})
 
     [secret] = secrets_in(reply)
     key = authenticate(secret)
@@ -223,9 +223,23 @@ def test_a_rotated_key_shows_its_new_secret_once(alice: Person, browser: Any, gr
             authenticate(alice.key)
 
 
+def test_a_rotation_that_is_sent_twice_rotates_once_and_says_so(alice: Person, browser: Any) -> None:
+    client = browser(alice)
+    shown = client.get(f"{of(alice)}rotate/").content.decode()
+    body = {"grace": "24", "last_four": alice.key[-4:]}
+
+    [secret] = secrets_in(client.post(f"{of(alice)}rotate/", body))
+    again = client.post(f"{of(alice)}rotate/", body, follow=True)
+
+    assert f'name="last_four" value="{alice.key[-4:]}"' in shown
+    assert "was not rotated" in again.content.decode()
+    assert secrets_in(again) == []
+    assert authenticate(alice.key) == authenticate(secret) == alice.api_key
+
+
 @pytest.mark.parametrize("grace", ["", "2", "-1", "999999999999"])
 def test_another_grace_period_is_refused(alice: Person, browser: Any, grace: str) -> None:
-    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": grace})
+    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": grace, "last_four": alice.key[-4:]})
 
     assert reply.context["form"].errors
     assert ApiKey.objects.get(pk=alice.api_key.pk).digest == alice.api_key.digest
@@ -234,7 +248,7 @@ def test_another_grace_period_is_refused(alice: Person, browser: Any, grace: str
 def test_an_expired_key_is_not_rotated(alice: Person, browser: Any) -> None:
     ApiKey.objects.filter(pk=alice.api_key.pk).update(expires_at=timezone.now())
 
-    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": "1"}, follow=True)
+    reply = browser(alice).post(f"{of(alice)}rotate/", {"grace": "1", "last_four": alice.key[-4:]}, follow=True)
 
     assert "was not rotated" in reply.content.decode()
     assert ApiKey.objects.get(pk=alice.api_key.pk).digest == alice.api_key.digest
