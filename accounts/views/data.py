@@ -7,7 +7,6 @@ from allauth.account.decorators import reauthentication_required
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.auth import logout
-from django.contrib.auth.decorators import login_required
 from django.core.files.storage import storages
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,6 +18,7 @@ from accounts.forms import ClosingForm
 from accounts.holdings import farewells
 from accounts.models import Export, User
 from accounts.requests import UserRequest
+from config.login import login_required
 from config.streaming import request_stream
 
 PIECE_BYTES = 1024 * 1024

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -13,6 +12,7 @@ from accounts import keys, quotas
 from accounts.forms import KeyForm, RotationForm
 from accounts.models import ApiKey, User
 from accounts.requests import UserRequest
+from config.login import login_required
 from config.sites import base_url
 
 ENDED_SHOWN = 50

@@ -1,7 +1,6 @@
 """The page about what an account prefers."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -9,6 +8,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.forms import PreferencesForm
 from accounts.models import User
 from accounts.requests import UserRequest
+from config.login import login_required
 
 
 @login_required

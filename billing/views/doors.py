@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -15,6 +14,7 @@ from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
 from billing import gateway, truth
+from config.login import login_required
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from functools import partial
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
+from config.login import login_required
 from config.sites import base_url
 from generation import archive, erasure, retention, samples, services, storage, waiting
 from generation import events as watching
@@ -157,10 +157,12 @@ def read_input(generation: Generation, name: str) -> bytes:
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
-    """Delete a generation once that was confirmed."""
+    """Delete a generation once that was confirmed; who has lost the form is shown the generation."""
     generation = own_generation(request, pk)
+    if request.method != "POST":
+        return redirect("generation", pk)
     if request.POST.get("confirmed") != "yes":
         return render(request, "generation/delete.html", {"pks": [pk]})
     erasure.delete(account_of(request), [generation.pk])

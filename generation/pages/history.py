@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
+from config.login import login_required
 from generation import archive, erasure, history, waiting
 from generation.history import Cursor, Filters
 from generation.models import Generation, Status
@@ -107,9 +107,11 @@ def download(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest) -> HttpResponse:
-    """Delete the chosen generations once that was confirmed."""
+    """Delete the chosen generations once that was confirmed; who has lost the form is shown the history."""
+    if request.method != "POST":
+        return redirect("history")
     pks = list(chosen(request).values_list("pk", flat=True))
     if not pks:
         messages.warning(request, "Nothing was chosen.")

@@ -3,16 +3,16 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
 from accounts import quotas
 from accounts.models import User
 from billing import ledger
+from config.login import login_required
 from generation import history, pricing, requests, services, storage
 from generation.models import Generation
 from generation.pages import refusals, shown
@@ -74,9 +74,11 @@ def input_address(generation: Generation | None, name: str) -> str:
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def make(request: HttpRequest) -> HttpResponse:
     """Submit what the form says; a script gets the generation, a browser without one its page."""
+    if request.method != "POST":
+        return redirect("playground")
     wants_page = "text/html" in request.headers.get("Accept", "")
     account = account_of(request)
     try:

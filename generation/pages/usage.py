@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_safe
 from accounts import quotas
 from accounts.models import User
 from config.charts import Chart, bars, dated, lines
+from config.login import login_required
 from generation import history, services, usage
 from generation.pages.visitor import account_of
 from generation.usage import Part, Use

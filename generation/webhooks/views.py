@@ -3,13 +3,13 @@
 from typing import Any, cast
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from accounts.models import User
+from config.login import login_required
 from generation.webhooks import listening
 from generation.webhooks.forms import ADDRESS_TAKEN, EndpointForm, SinceForm
 from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
