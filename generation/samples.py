@@ -5,10 +5,12 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 KEY_PLACEHOLDER = "YOUR_API_KEY"
 LONGEST_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB in one argument, and a base64 image is soon longer
+LONGEST_CONSTANT_BYTES = 40_000  # javac takes 65,535, of a UTF-8 with six bytes instead of four past U+FFFF
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,6 @@ print_r($answer);"""
 
 
 def java(url: str, body: dict[str, Any]) -> str:
-    # A text block: of what JSON is made of only the backslash means something there.
-    text = nested(as_json(body).replace("\\", "\\\\"), 12)
     return f"""import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -99,8 +99,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 
 public class Sample {{
     public static void main(String[] args) throws Exception {{
-        var body = \"\"\"
-            {text}\"\"\";
+        var body = {java_text(as_json(body))};
         var request = HttpRequest.newBuilder(URI.create({quoted(url)}))
             .header("Content-Type", "application/json")
             .POST(BodyPublishers.ofString(body))
@@ -159,6 +158,22 @@ def php_quoted(text: str) -> str:
         lambda match: f"\\u{{{match[1]}}}" if match[1] else spelled.get(match[0], match[0]),
         quoted(text),
     )
+
+
+def java_text(text: str) -> str:
+    """Return JSON for Java: as a text block or, where that is too long, as literals that are joined when it runs."""
+    data = text.encode()
+    if len(data) <= LONGEST_CONSTANT_BYTES:
+        # Of what JSON is made of only the backslash means something in a text block.
+        return f'"""\n{" " * 12}' + nested(text.replace("\\", "\\\\"), 12) + '"""'
+    ends = [0]
+    while ends[-1] < len(data):
+        end = min(ends[-1] + LONGEST_CONSTANT_BYTES, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
+            end -= 1
+        ends.append(end)
+    pieces = [quoted(data[start:end].decode()) for start, end in pairwise(ends)]
+    return f'String.join("",\n{" " * 12}' + f",\n{' ' * 12}".join(pieces) + ")"
 
 
 def nested(text: str, by: int) -> str:

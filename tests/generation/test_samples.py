@@ -94,6 +94,19 @@ def test_a_large_image_is_no_argument_too_long_for_a_shell(echo: Echo) -> None:
     assert echo.bodies[0][2] == {"key": KEY_PLACEHOLDER} | body
 
 
+@pytest.mark.skipif(not shutil.which("java"), reason="there is no java")
+@pytest.mark.parametrize("prompt", ["a cat", NASTY, NASTY * 2_000, "🐈" * 30_000])
+def test_a_large_image_is_no_constant_too_long_for_java(echo: Echo, tmp_path: Path, prompt: str) -> None:
+    body = {"prompt": prompt, "init_image": "x" * 300_000}
+    program = tmp_path / "Sample.java"
+    program.write_text(sample("java", body, f"http://127.0.0.1:{echo.server_port}"))
+
+    run = subprocess.run(["java", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 0, run.stderr[-1000:]
+    assert echo.bodies[0][2] == {"key": KEY_PLACEHOLDER} | body
+
+
 @given(no_surrogates)
 def test_a_shell_reads_any_prompt(prompt: str) -> None:
     words = shlex.split(sample("curl", {"prompt": prompt}, key="sk_a").replace("\\\n  -", "-"))
