@@ -1,9 +1,11 @@
 """The V3 endpoints. They are synchronous and short; what takes time is waited for in generation/waiting.py."""
 
+import logging
 from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -26,6 +28,8 @@ from generation.v3 import errors, replies, schema
 from generation.v3.requests import EventPage, ImageToImage, Inpaint, Price, TextToImage, find_key, read_parameters
 from generation.waiting import Wait
 from generation.webhooks import listening
+
+logger = logging.getLogger(__name__)
 
 Call = TextToImage | ImageToImage | Inpaint
 
@@ -53,10 +57,17 @@ class V3View(APIView):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)
-        if self.api_key:
-            for name, value in replies.rate_headers(quotas.rate(self.api_key.user, self.limits)).items():
-                response[name] = value
+        for name, value in self.rate_headers().items():
+            response[name] = value
         return response
+
+    def rate_headers(self) -> dict[str, str]:
+        """Return the headers of whose key is known; none while the database fails: no answer may be lost to them."""
+        try:
+            return replies.rate_headers(quotas.rate(self.api_key.user, self.limits)) if self.api_key else {}
+        except (DatabaseError, InterfaceError):
+            logger.exception("The requests of this minute could not be counted.")
+            return {}
 
     def read(self) -> tuple[dict[str, Any], ApiKey]:
         """Return the parameters and the caller's key.

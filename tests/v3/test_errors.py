@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from accounts import quotas
 from accounts.models import ApiKey, Plan, Usage
 from generation import estimate, services
+from generation.models import Generation
 from tests.conftest import Api, Person
 from tests.v3 import bodies
 
@@ -244,6 +246,25 @@ def test_a_server_fault_is_500_in_the_same_shape_and_tells_nothing_of_the_inside
     )
     assert "the disk of db7 is full" in caplog.text
     assert alice.key not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [DatabaseError, InterfaceError])
+def test_an_answer_is_not_lost_when_the_rate_headers_are(
+    api: Api, alice: Person, monkeypatch: Any, caplog: Any, fault: type[Exception]
+) -> None:
+    def broken(*_: Any) -> float:
+        raise fault("the disk of db7 is full")
+
+    monkeypatch.setattr(quotas, "rate", broken)
+
+    accepted = api.post("text2img", bodies.text2img(alice.key))
+    monkeypatch.setattr(estimate, "queue_seconds", broken)
+    failed = api.post("system_load", {"key": alice.key})
+
+    assert accepted.json()["id"] == Generation.objects.get().pk
+    assert (failed.status_code, failed.json()["message"]) == (500, "Server error")
+    assert not [name for reply in (accepted, failed) for name in reply.headers if "RateLimit" in name]
+    assert "the disk of db7 is full" in caplog.text
 
 
 def test_the_key_is_in_no_log_line_whatever_happens(api: Api, alice: Person, caplog: Any) -> None:
