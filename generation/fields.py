@@ -14,6 +14,7 @@ from generation import images
 NOTHING = {"", "null", "none"}
 YES, NO = {"yes", "true", "1", "on"}, {"no", "false", "0", "off"}
 LONGEST_LINK = 2048  # characters; of a webhook bytes in UTF-8, for an entry of PostgreSQL's indexes has at most 2704
+LARGEST_SEED = 2**32 - 1
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database or model takes them
 
 
@@ -33,6 +34,10 @@ class RequestField(serializers.Field):
     """Says what is wrong with a value in words for its sender: "The init image field is required."."""
 
     nothing: ClassVar[set[str]] = set()  # further texts that stand for "not given"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.allow_null = not self.required  # OpenAPI says so; run_validation does it anyway
 
     def run_validation(self, data: Any = empty) -> Any:
         if is_nothing(data) or (isinstance(data, str) and data.strip() in self.nothing):
@@ -127,10 +132,16 @@ class Samples(Limited):
     limit = "most_samples"
 
 
+@extend_schema_field({"type": "integer", "format": "int64", "minimum": -1, "maximum": LARGEST_SEED})
 class Seed(Integer):
     """An unsigned 32-bit number, or nothing for a random one: the number 0 is a seed, the text "0" is nothing."""
 
     nothing = {"0", "-1"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Not given to DRF, whose own check OpenAPI would show: -1 may be sent.
+        self.min_value, self.max_value = 0, LARGEST_SEED
 
     def run_validation(self, data: Any = empty) -> Any:
         return super().run_validation(None if data == -1 and not isinstance(data, bool) else data)
@@ -183,7 +194,7 @@ class Link(Text):
         return text
 
 
-@extend_schema_field({"oneOf": [{"type": "string", "maxLength": 255}, {"type": "number"}]})
+@extend_schema_field({"oneOf": [{"type": "string", "maxLength": 255, "nullable": True}, {"type": "number"}]})
 class TrackId(RequestField, serializers.CharField):
     """The caller's own text or number, given back with its JSON type."""
 

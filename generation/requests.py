@@ -24,7 +24,7 @@ class TextToImage(serializers.Serializer[Any]):
     guidance_scale = Decimal(
         required=False, default=7.5, min_value=1, max_value=20, help_text="How closely to follow the prompt."
     )
-    seed = Seed(required=False, min_value=0, max_value=2**32 - 1, help_text="Empty or -1 for a random one.")
+    seed = Seed(required=False, help_text="Empty or -1 for a random one.")
 
     mode: Mode = "text2img"
 

@@ -32,17 +32,29 @@ class Repetition(serializers.Serializer[Any]):
     )
 
 
-class Keyed(Repetition):
-    """Who asks, and under which name."""
+class Asker(serializers.Serializer[Any]):
+    """Who asks."""
 
     key = Text(required=False, help_text="Your API key; it may also come in a header.")
+
+
+class Keyed(Repetition, Asker):
+    """Who asks, and under which name."""
 
 
 class EventPage(serializers.Serializer[Any]):
     """Which events are asked for."""
 
-    cursor = Integer(required=False, default=0, min_value=0, max_value=2**53)
-    limit = Integer(required=False, default=MOST_EVENTS, min_value=1, max_value=MOST_EVENTS)
+    cursor = Integer(
+        required=False, default=0, min_value=0, max_value=2**53, help_text="After which event the page begins."
+    )
+    limit = Integer(
+        required=False, default=MOST_EVENTS, min_value=1, max_value=MOST_EVENTS, help_text="How many events at most."
+    )
+
+
+class Events(Asker, EventPage):
+    """The fields of events."""
 
 
 class Answered(serializers.Serializer[Any]):

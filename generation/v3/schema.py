@@ -65,12 +65,6 @@ ACCOUNT = {
         ]
     }
 }
-EVENTS = {
-    "application/json": {
-        "type": "object",
-        "properties": {"key": STRING, "cursor": {"type": "integer", "minimum": 0}, "limit": {"type": "integer"}},
-    }
-}
 EVENT = {"type": "object", "properties": {"id": STRING, "type": STRING, "timestamp": STRING, "data": OBJECT}}
 EVENT_LIST = {
     200: {
@@ -101,5 +95,5 @@ PRICE = {
     }
 }
 LOAD = {200: {"oneOf": [reply("ok", {"queue_num": INTEGER, "queue_time": INTEGER}), ERROR]}}
-KEY = {"application/json": {"type": "object", "properties": {"key": STRING}}}
-FETCH = {"application/json": {"type": "object", "properties": {"key": STRING, "request_id": INTEGER}}}
+KEY = {"application/json": {"type": "object", "properties": {"key": ANY_STRING}}}
+FETCH = {"application/json": {"type": "object", "properties": {"key": ANY_STRING, "request_id": INTEGER}}}

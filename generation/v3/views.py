@@ -25,7 +25,16 @@ from generation import estimate, idempotency, pricing, services, storage, waitin
 from generation.idempotency import AlreadySubmitted, Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.v3 import errors, replies, schema
-from generation.v3.requests import EventPage, ImageToImage, Inpaint, Price, TextToImage, find_key, read_parameters
+from generation.v3.requests import (
+    EventPage,
+    Events,
+    ImageToImage,
+    Inpaint,
+    Price,
+    TextToImage,
+    find_key,
+    read_parameters,
+)
 from generation.waiting import Wait
 from generation.webhooks import listening
 
@@ -301,7 +310,7 @@ class AccountView(V3View):
         return Response(replies.account(key, self.limits))
 
 
-@extend_schema(request=schema.EVENTS, responses=schema.EVENT_LIST, summary="What happened after a cursor")
+@extend_schema(request=Events, responses=schema.EVENT_LIST, summary="What happened after a cursor")
 class EventsView(V3View):
     """Answers the events that webhooks tell, oldest first, so that a caller can catch up after an outage."""
 

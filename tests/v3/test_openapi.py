@@ -16,6 +16,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from hypothesis import HealthCheck, given, settings
+from openapi_schema_validator import OAS30Validator
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -23,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from generation.v3.handbook import examples
 from tests.conftest import Person
 from tests.v3 import bodies
 
@@ -53,6 +55,50 @@ def test_every_endpoint_is_described_with_its_fields(schema: dict[str, Any]) -> 
     assert image_to_image["required"] == ["init_image", "prompt"]
     assert set(image_to_image["properties"]) >= {"key", "strength", "seed", "track_id", "webhook", "samples"}
     assert schema["components"]["schemas"]["Inpaint"]["required"] == ["init_image", "mask_image", "prompt"]
+
+
+@pytest.mark.parametrize("name", [name for name in ENDPOINTS if "{" not in name])
+def test_a_request_that_the_handbook_shows_is_allowed(schema: dict[str, Any], name: str) -> None:
+    allowed = body_of(schema, name)
+
+    allowed.validate(examples.parameters(name, "https://images.example.com") | {"key": "sk_secret"})
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_null_is_allowed_where_nothing_is(schema: dict[str, Any], name: str) -> None:
+    allowed = body_of(schema, name)
+    required = dict.fromkeys(allowed.schema.get("required", ()), "x")
+    optional = allowed.schema["properties"].keys() - required.keys() - {"request_id"}
+
+    allowed.validate(required | dict.fromkeys(optional))
+    assert not [field for field in required if allowed.is_valid(required | {field: None})]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "values", "wrong"),
+    [
+        ("text2img", "seed", (None, -1, 0, 2**32 - 1), (-2, 2**32)),
+        ("text2img", "width", (None, 64, 1024), (63, 1025)),
+        ("text2img", "track_id", (None, 7, "order-7"), ([], "x" * 256)),
+        ("price", "mode", (None, "inpaint"), ("nonsense",)),
+        ("events", "cursor", (None, 0, 2**53), (-1, "x")),
+        ("events", "limit", (None, 1, 100), (0, 101)),
+    ],
+)
+def test_a_field_allows_what_is_taken(
+    schema: dict[str, Any], name: str, field: str, values: tuple[Any, ...], wrong: tuple[Any, ...]
+) -> None:
+    allowed = body_of(schema, name)
+
+    assert [value for value in values if not allowed.is_valid({"prompt": "a cat", field: value})] == []
+    assert [value for value in wrong if allowed.is_valid({"prompt": "a cat", field: value})] == []
+
+
+def body_of(schema: dict[str, Any], name: str) -> OAS30Validator:
+    """Return what judges a JSON body that is sent to the endpoint."""
+    body = schema["paths"][f"/api/v3/{name}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    form = schema["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]] if "$ref" in body else body
+    return OAS30Validator(form | {"components": schema["components"]})
 
 
 def test_the_page_loads_nothing_from_outside(db: None) -> None:

@@ -11,6 +11,7 @@ from generation.v3.urls import ENDPOINTS
 
 PREFIX = "/api/v3/"
 NAMES = [name.replace("<pk>", "{id}") for name in ENDPOINTS]  # what comes after /api/v3/
+NULL = "#/components/schemas/NullEnum"
 TYPES = {
     "string": "text",
     "integer": "whole number",
@@ -83,9 +84,10 @@ def endpoint(name: str, operation: dict[str, Any], parts: dict[str, Any]) -> End
 
 
 def resolved(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """Return the description with what it refers to in its place."""
-    if "allOf" in schema:
-        return resolved(schema["allOf"][0], parts) | {"description": schema.get("description", "")}
+    """Return the description with what it refers to in its place; that it may be null is left out."""
+    links = [form for form in schema.get("oneOf", ()) if form.get("$ref", NULL) != NULL]
+    if len(links) == 1:
+        return resolved(links[0], parts) | {"description": schema.get("description", "")}
     link = schema.get("$ref")
     return dict(parts[link.rsplit("/", 1)[1]]) if link else schema
 
