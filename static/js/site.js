@@ -54,6 +54,23 @@ document.addEventListener("htmx:afterSwap", (event) => {
 
 on("click", "[data-dismisses]", (button) => button.closest(".message, .banner").remove());
 
+// A form that was just sent is not sent again: the second press of a double click would pay twice. Not for ever, since a
+// download leaves the page standing. What a script sends, or the browser finds incomplete, does not count.
+const SENT_MS = 2000;
+const sent = new WeakSet(); // the buttons that sent a form, or the forms that none did
+
+document.addEventListener("submit", (event) => {
+  if (!sent.has(event.submitter ?? event.target)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  const sender = event.submitter ?? event.target;
+  sent.add(sender);
+  setTimeout(() => sent.delete(sender), SENT_MS);
+});
+
 // A menu closes when one clicks elsewhere or presses Escape.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -4,11 +4,13 @@ import base64
 import threading
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+import pytest
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
-from generation import making, progress, services
+from generation import making, progress, services, storage
 from generation.heart import hearts
 from generation.models import Generation, Status
+from generation.params import Inputs, Params
 from generation.progress import Progress
 from tests.conftest import Person
 from tests.e2e.browser import Watch
@@ -112,3 +114,106 @@ def test_what_runs_is_canceled_and_nothing_is_charged(logged_in_page: Page, alic
     assert (Generation.objects.get().status, alice.balance) == (Status.CANCELED, 1000)
     assert not services.renew(claim, 4)  # its worker stops
     assert (watch.errors, watch.strangers) == ([], [])
+
+
+def fill_in(page: Page) -> None:
+    page.goto("/playground/")
+    page.get_by_text("From words", exact=True).click()
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("a cat")
+
+
+def made(alice: Person) -> Generation:
+    """Make an image without a worker."""
+    params = Params(mode="text2img", prompt="a cat", seed=7, width=64, height=64)
+    claim = services.claim(services.submit(alice.user, params, Inputs()).pk)
+    assert claim
+    storage.save_image(claim, 0, picture(), as_base64=False)
+    services.succeed(claim, [False], 1.0, 1.0, "tiny", "1", "tiny")
+    return Generation.objects.get()
+
+
+def test_pressing_the_keys_twice_makes_one_image(logged_in_page: Page) -> None:
+    page = logged_in_page
+    held: list[Route] = []
+    fill_in(page)
+    page.route("**/playground/generations", lambda route: held.append(route))
+
+    with page.expect_request("**/playground/generations"):
+        page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("a dog")  # comes after whatever the keys began
+    for route in held:
+        route.continue_()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+
+    assert len(held) == Generation.objects.count() == 1
+
+
+def test_keys_that_are_held_down_make_one_image(logged_in_page: Page) -> None:
+    page = logged_in_page
+    fill_in(page)
+
+    page.keyboard.down("Control")
+    page.keyboard.down("Enter")
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+    page.keyboard.down("Enter")  # as the keyboard repeats it
+    page.keyboard.up("Enter")
+    page.keyboard.up("Control")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+
+    assert Generation.objects.count() == 1
+
+
+def test_a_slow_double_click_makes_one_image(logged_in_page: Page) -> None:
+    page = logged_in_page
+    fill_in(page)
+
+    page.get_by_role("button", name="Generate").dblclick(delay=500)  # longer than the answer takes
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+
+    assert Generation.objects.count() == 1
+
+
+@pytest.mark.parametrize("button", ["Run again", "Vary seed"])
+def test_a_double_click_repeats_once(logged_in_page: Page, alice: Person, button: str) -> None:
+    page = logged_in_page
+    earlier = made(alice)
+    page.goto(f"/playground/?from={earlier.pk}")
+
+    page.get_by_role("button", name=button).dblclick()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+
+    assert Generation.objects.exclude(pk=earlier.pk).count() == 1
+
+
+def test_a_slow_page_is_not_asked_twice_for_the_same(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    earlier = made(alice)
+    answers: list[tuple[Route, APIResponse]] = []
+    page.route("**/again", lambda route: answers.append((route, route.fetch(max_redirects=0))))
+    page.goto(f"/history/{earlier.pk}/")
+    box = page.get_by_role("button", name="Run again").bounding_box()
+    assert box
+
+    for _ in range(2):
+        page.mouse.click(box["x"] + 5, box["y"] + 5)
+        page.wait_for_timeout(500)  # the site has made it, and its answer is still on the way
+    route, answer = answers[-1]
+    route.fulfill(response=answer)
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+
+    assert Generation.objects.exclude(pk=earlier.pk).count() == 1
+
+
+def test_a_page_that_stays_sends_its_form_again_after_a_moment(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    made(alice)
+    page.goto("/history/")
+    page.get_by_role("checkbox", name="Choose generation").check()
+
+    for _ in range(2):
+        with page.expect_download():
+            page.get_by_role("button", name="Download").click()
+        page.wait_for_timeout(2200)

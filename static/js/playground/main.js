@@ -14,6 +14,7 @@ const pictures = new Pictures(form, { onChange: priceSoon, onFile: restore });
 const stage = new Stage();
 let running = null; // what ends the watching
 let latest = null; // the description of the last generation
+let asking = false; // whether a generation is being asked for; a second press meanwhile is none
 
 // Modes: only what a mode has is shown.
 
@@ -133,6 +134,8 @@ async function post(address, body = new FormData()) {
 }
 
 async function generate() {
+  if (asking) return;
+  asking = true;
   clearErrors();
   const button = byId("generate");
   button.disabled = true;
@@ -144,6 +147,7 @@ async function generate() {
   } catch (error) {
     refuse({ message: `That did not work: ${error.message}` });
   } finally {
+    asking = false;
     button.disabled = false;
     button.removeAttribute("aria-busy");
   }
@@ -180,7 +184,10 @@ function finish(description) {
 form.addEventListener("submit", (event) => { event.preventDefault(); generate(); });
 form.addEventListener("input", priceSoon);
 form.addEventListener("change", (event) => { if (event.target.name === "mode") { showMode(); priceSoon(); } });
+// The second press of a double click comes when the first may be answered already.
+byId("generate").addEventListener("click", (event) => { if (event.detail > 1) event.preventDefault(); });
 document.addEventListener("keydown", (event) => {
+  if (event.repeat) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) generate();
 });
 
@@ -206,6 +213,8 @@ byId("use_as_start").addEventListener("click", async () => {
 });
 
 async function repeat(seed) {
+  if (asking) return;
+  asking = true;
   const body = new FormData();
   if (seed) body.set("seed", seed);
   clearErrors();
@@ -213,6 +222,8 @@ async function repeat(seed) {
     take(await post(latest.addresses.again, body));
   } catch (error) {
     refuse({ message: error.message });
+  } finally {
+    asking = false;
   }
 }
 
