@@ -1,13 +1,14 @@
 """Making an image from an image in a real browser, with nothing but a keyboard; and canceling one."""
 
 import base64
+import re
 import threading
 from typing import Any
 
 import pytest
 from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
-from generation import making, progress, services, storage
+from generation import erasure, making, progress, services, storage
 from generation.heart import hearts
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
@@ -217,3 +218,39 @@ def test_a_page_that_stays_sends_its_form_again_after_a_moment(logged_in_page: P
         with page.expect_download():
             page.get_by_role("button", name="Download").click()
         page.wait_for_timeout(2200)
+
+
+def test_who_is_logged_out_meanwhile_is_asked_to_log_in(logged_in_page: Page) -> None:
+    page = logged_in_page
+    fill_in(page)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+
+    page.context.clear_cookies()
+
+    expect(page).to_have_url(re.compile("/account/login/"))
+
+
+def test_what_was_deleted_elsewhere_is_not_waited_for(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    fill_in(page)
+    page.route("**/events", lambda route: route.abort())  # so that the page asks
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+
+    erasure.delete(alice.user, [Generation.objects.get().pk])
+
+    expect(page.get_by_text("Waiting for its turn")).to_be_hidden()
+    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+
+
+def test_a_log_in_page_is_not_taken_for_a_start_image(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    page.goto(f"/playground/?from={made(alice).pk}")
+    expect(page.get_by_role("button", name="Use as start image")).to_be_visible()
+    page.context.clear_cookies()
+
+    page.get_by_role("button", name="Use as start image").click()
+
+    expect(page.get_by_text("The image could not be loaded.")).to_be_visible()
+    expect(page.get_by_alt_text("Start image", exact=True)).to_be_hidden()

@@ -117,7 +117,7 @@ export class Pictures {
 async function fetched(address) {
   try {
     const response = await fetch(address);
-    if (response.ok) return await response.blob();
+    if (response.ok && !response.redirected) return await response.blob();
   } catch { /* said below */ }
   toast("The image could not be loaded.", "error");
   return null;

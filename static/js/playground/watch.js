@@ -17,7 +17,8 @@ function duration(seconds) {
 
 const PATIENCE_MS = 4000; // how long events may stay away before we ask
 
-/** Call onProgress with each state and onEnd once with the final description; returns what ends the watching. */
+/** Call onProgress with each state and onEnd once with the final description; returns what ends the watching.
+ * Loads the page again when the state can't be had any more. */
 export function watch(addresses, { onProgress, onEnd }) {
   const source = new EventSource(addresses.events);
   let over = false;
@@ -33,6 +34,11 @@ export function watch(addresses, { onProgress, onEnd }) {
     let description;
     try {
       const response = await fetch(addresses.state, { headers: { Accept: "application/json" } });
+      if (response.redirected || response.status === 404) { // logged out, or deleted elsewhere: the page says which
+        stop();
+        location.reload();
+        return;
+      }
       if (!response.ok) return;
       description = await response.json();
     } catch {
