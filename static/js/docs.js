@@ -22,11 +22,11 @@ document.querySelector(".docs .side-nav [aria-current]")?.scrollIntoView({ inlin
 
 // The key replaces what stands for it in the samples; it is kept nowhere.
 for (const field of document.querySelectorAll("[data-fills-key]")) {
-  let shown = field.dataset.fillsKey;
+  const blank = field.dataset.fillsKey;
+  const samples = new Map([...document.querySelectorAll(".sample-tabs code")].map((code) => [code, code.textContent]));
   field.form.addEventListener("submit", (event) => event.preventDefault());
   field.addEventListener("input", () => {
-    const key = field.value.trim().replace(/[^\w-]/g, "") || field.dataset.fillsKey;
-    for (const code of document.querySelectorAll(".sample-tabs code")) code.textContent = code.textContent.replaceAll(shown, key);
-    shown = key;
+    const key = field.value.trim().replace(/[^\w-]/g, "") || blank;
+    for (const [code, text] of samples) code.textContent = text.replaceAll(blank, key);
   });
 }

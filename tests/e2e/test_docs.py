@@ -173,6 +173,19 @@ def test_a_reader_chooses_a_language_once_and_fills_the_key_in(page: Page) -> No
     expect(page.locator("#sample-curl-code")).to_be_hidden()
 
 
+def test_a_key_that_is_typed_and_corrected_stands_where_a_key_belongs(page: Page) -> None:
+    page.goto("/docs/quick-start/")
+    field, code = page.get_by_label("Your API key"), page.locator("#first-python-code")
+    before = code.text_content()
+    assert before
+
+    field.press_sequentially("key")
+    assert code.text_content() == before.replace("YOUR_API_KEY", "key")
+    for _ in "key":
+        field.press("Backspace")
+    assert code.text_content() == before
+
+
 def test_the_postman_collection_has_every_endpoint(web: Web) -> None:
     collection = json.loads(web.request("GET", "/docs/postman.json")[1])
 
