@@ -4,7 +4,7 @@ import base64
 from io import BytesIO
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from generation import images, services, storage
 from generation.models import Generation
@@ -224,3 +224,20 @@ def test_pictures_that_are_lost_are_said_on_the_page(logged_in_page: Page, alice
     for view in ("gallery", "table"):
         page.goto(f"/history/?view={view}")
         expect(page.get_by_text("No longer stored")).to_be_visible()
+
+
+def test_a_mask_is_kept_however_late_its_start_image_comes(logged_in_page: Page, alice: Person) -> None:
+    page = logged_in_page
+    inputs = Inputs(init_image_name=storage.save_input(picture()), mask_image_name=storage.save_input(mask()))
+    params = Params(mode="inpaint", prompt="a cat", seed=7, width=SIDE, height=SIDE)
+    earlier = services.submit(alice.user, params, inputs)
+    held: list[Route] = []
+    page.route("**/inputs/init", lambda route: held.append(route))
+
+    page.goto(f"/playground/?from={earlier.pk}")
+    page.wait_for_timeout(1000)  # the mask could have come
+    for route in held:
+        route.continue_()
+
+    expect(page.get_by_alt_text("Start image", exact=True)).to_be_visible()
+    expect(page.get_by_alt_text("Mask: what is tinted is repainted")).to_be_visible()

@@ -244,8 +244,13 @@ async function restore(file) {
   fill({ ...recipe, mode: mode() === "inpaint" ? "inpaint" : "img2img" });
 }
 
+/** Fetch what an earlier generation began with; the mask comes last, since a new start image takes the mask away. */
+async function fetchPictures({ start, mask }) {
+  if (start) await pictures.fetchStart(start, "start image");
+  if (mask) await pictures.fetchMask(mask);
+}
+
 showMode();
-if (form.dataset.start) pictures.fetchStart(form.dataset.start, "start image");
-if (form.dataset.mask) pictures.fetchMask(form.dataset.mask);
+fetchPictures(form.dataset);
 const earlier = byId("earlier");
 if (earlier) take(JSON.parse(earlier.textContent));
