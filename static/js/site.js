@@ -124,6 +124,13 @@ function prepare(root) {
 prepare(document);
 document.addEventListener("htmx:load", (event) => prepare(event.target));
 
+// Who is logged out meanwhile gets the page to log in, not a part of it.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (!new URL(event.detail.xhr.responseURL).pathname.startsWith("/account/login/")) return;
+  event.preventDefault();
+  location.reload();
+});
+
 // A request of htmx that failed says so; the server may send its own words as X-Message.
 document.addEventListener("htmx:responseError", (event) =>
   toast(event.detail.xhr.getResponseHeader("X-Message") ?? "That did not work. Reload the page and try again.", "error"));
