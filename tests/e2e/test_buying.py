@@ -1,5 +1,6 @@
 """Buying a pack in a real browser, on the pretend Stripe's pay page."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -59,3 +60,18 @@ def test_who_comes_back_without_paying_is_told_that_nothing_was_charged(page: Pa
 
     expect(page.get_by_role("heading", name="Nothing was charged")).to_be_visible()
     assert bob.balance == 0
+
+
+def test_a_lost_request_does_not_end_the_waiting(page: Page, bob: Person) -> None:
+    page.goto("/billing/buy/")
+    page.get_by_role("button", name="Buy 1,000 credits").click()
+    waiting = page.context.new_page()
+    waiting.route(re.compile("/state/"), lambda route: route.abort(), times=2)
+
+    with waiting.expect_event("requestfailed"):
+        waiting.goto(f"/billing/purchases/{Purchase.objects.get().pk}/")
+    page.get_by_label("Card number").fill(cards.PAYS)
+    page.get_by_role("button", name="Pay").click()
+
+    expect(waiting.get_by_role("heading", name="Paid: 1,000 credits")).to_be_visible()
+    assert bob.balance == 1000
