@@ -1,6 +1,7 @@
 """The pages under /webhooks/."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -134,6 +135,7 @@ def test_a_test_is_sent_and_its_page_shows_what_came_of_it(
     done = pages.get(address).content.decode()
     polled = pages.get(address, headers={"HX-Request": "true"}).content.decode()
     assert 'hx-trigger="every 2s"' in waiting.content.decode()
+    assert re.search(r"due at\s+<time [^>]*>[^<]* UTC</time>\.", waiting.content.decode())
     assert 'hx-trigger="every 2s"' not in done
     assert "&lt;b&gt;no&lt;/b&gt;" in done
     assert "v1,…" in done
