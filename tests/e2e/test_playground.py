@@ -166,6 +166,21 @@ def test_keys_that_are_held_down_make_one_image(logged_in_page: Page) -> None:
     assert Generation.objects.count() == 1
 
 
+def test_a_key_that_sends_the_form_and_is_held_down_makes_one_image(logged_in_page: Page) -> None:
+    page = logged_in_page
+    fill_in(page)
+    page.get_by_role("textbox", name="Seed").focus()
+
+    page.keyboard.down("Enter")
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+    page.keyboard.down("Enter")  # as the keyboard repeats it
+    page.keyboard.up("Enter")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+
+    assert Generation.objects.count() == 1
+
+
 def test_a_slow_double_click_makes_one_image(logged_in_page: Page) -> None:
     page = logged_in_page
     fill_in(page)

@@ -187,7 +187,10 @@ form.addEventListener("change", (event) => { if (event.target.name === "mode") {
 // The second press of a double click comes when the first may be answered already.
 byId("generate").addEventListener("click", (event) => { if (event.detail > 1) event.preventDefault(); });
 document.addEventListener("keydown", (event) => {
-  if (event.repeat) return;
+  if (event.repeat) { // a key held down in a field would send the form over and over
+    if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault();
+    return;
+  }
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) generate();
 });
 
