@@ -6,14 +6,20 @@ const on = (type, selector, act) =>
     if (element) act(element, event);
   });
 
-/** Show a short message in the corner; `kind` is success, warning, error or empty. */
+const fading = new WeakMap(); // what takes a message away
+
+/** Show a short message in the corner, once however often it is said; `kind` is success, warning, error or empty. */
 export function toast(text, kind = "success") {
   const place = document.getElementById("toasts");
-  const message = document.createElement("p");
+  let message = [...place.children].find(({ textContent }) => textContent === text);
+  if (!message) {
+    message = document.createElement("p");
+    message.textContent = text;
+    place.append(message);
+  }
   message.className = `message ${kind}`;
-  message.textContent = text;
-  place.append(message);
-  setTimeout(() => message.remove(), 6000);
+  clearTimeout(fading.get(message));
+  fading.set(message, setTimeout(() => message.remove(), 6000));
 }
 
 /** Copy text; falls back to a selection where the clipboard is closed (plain http). */

@@ -33,3 +33,17 @@ def test_the_other_view_keeps_the_filters(logged_in_page: Page, alice: Person) -
     expect(page.get_by_role("cell", name="a lighthouse")).to_be_visible()
     expect(page.get_by_role("cell", name="a cat")).to_be_hidden()
     expect(page.get_by_label("Words of the prompt")).to_have_value("lighthouse")
+
+
+def test_what_fails_again_and_again_is_said_once(logged_in_page: Page) -> None:
+    page = logged_in_page
+    page.goto("/history/")
+    page.route("**/history/?*", lambda route: route.abort())
+    said = page.get_by_text("The site cannot be reached.")
+
+    for words in ("cat", "dog"):
+        with page.expect_event("requestfailed"):
+            page.get_by_label("Words of the prompt").fill(words)
+        page.wait_for_timeout(300)
+
+    assert said.count() == 1
