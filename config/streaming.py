@@ -5,6 +5,7 @@ a thread nor the memory is held for a slow reader.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -24,12 +25,17 @@ def request_stream(request: HttpRequest, chunks: Chunks) -> bool:
 
 async def from_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield chunks, each made in one of the process's few shared threads; between two, no connection is held either."""
+    while (chunk := await in_thread(next, chunks, None)) is not None:
+        yield chunk
 
-    def make_one() -> bytes | None:
+
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Run `function` in one of the process's few shared threads, with a database connection of its own."""
+
+    def run() -> Any:
         try:
-            return next(chunks, None)
+            return function(*args)
         finally:
             connections.close_all()
 
-    while (chunk := await sync_to_async(make_one, thread_sensitive=False)()) is not None:
-        yield chunk
+    return await sync_to_async(run, thread_sensitive=False)()

@@ -20,11 +20,11 @@ from django.utils import timezone
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from config.streaming import in_thread
 from generation import estimate, pricing, progress
 from generation.models import LIVE, Generation, Status
 from generation.progress import Progress
 from generation.queue import ENDED
-from generation.waiting import in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -18,16 +18,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.db import connections
 from django.http import HttpRequest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from config.headers import HeaderTooLong, plain_headers
-from config.streaming import STREAM, Chunks
+from config.streaming import STREAM, Chunks, in_thread
 from config.streaming import request_stream as request_stream
 from generation.models import LIVE, Generation
 from generation.queue import ENDED
@@ -137,18 +135,6 @@ class Endings:
 def over(pks: list[int]) -> list[int]:
     """Return those of the generations that are over, or gone."""
     return sorted(set(pks) - set(Generation.objects.filter(pk__in=pks, status__in=LIVE).values_list("pk", flat=True)))
-
-
-async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Run `function` in one of the process's few shared threads, with a database connection of its own."""
-
-    def run() -> Any:
-        try:
-            return function(*args)
-        finally:
-            connections.close_all()
-
-    return await sync_to_async(run, thread_sensitive=False)()
 
 
 class Waiting:

@@ -123,6 +123,19 @@ def fill_in(page: Page) -> None:
     page.get_by_role("textbox", name="Prompt", exact=True).fill("a cat")
 
 
+def hold_enter(page: Page) -> None:
+    """Press Enter until the keyboard has repeated it once the image is asked for."""
+    page.keyboard.down("Enter")
+    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+    page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+
+
+def cancel(page: Page) -> None:
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+
+
 def made(alice: Person) -> Generation:
     """Make an image without a worker."""
     params = Params(mode="text2img", prompt="a cat", seed=7, width=64, height=64)
@@ -155,13 +168,9 @@ def test_keys_that_are_held_down_make_one_image(logged_in_page: Page) -> None:
     fill_in(page)
 
     page.keyboard.down("Control")
-    page.keyboard.down("Enter")
-    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
-    page.keyboard.down("Enter")  # as the keyboard repeats it
-    page.keyboard.up("Enter")
+    hold_enter(page)
     page.keyboard.up("Control")
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+    cancel(page)
 
     assert Generation.objects.count() == 1
 
@@ -171,12 +180,8 @@ def test_a_key_that_sends_the_form_and_is_held_down_makes_one_image(logged_in_pa
     fill_in(page)
     page.get_by_role("textbox", name="Seed").focus()
 
-    page.keyboard.down("Enter")
-    expect(page.get_by_text("Waiting for its turn")).to_be_visible()
-    page.keyboard.down("Enter")  # as the keyboard repeats it
-    page.keyboard.up("Enter")
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+    hold_enter(page)
+    cancel(page)
 
     assert Generation.objects.count() == 1
 
@@ -186,8 +191,7 @@ def test_a_slow_double_click_makes_one_image(logged_in_page: Page) -> None:
     fill_in(page)
 
     page.get_by_role("button", name="Generate").dblclick(delay=500)  # longer than the answer takes
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
+    cancel(page)
 
     assert Generation.objects.count() == 1
 
