@@ -34,7 +34,7 @@ from billing.models import Pack
 from config.storage import storages
 from generation import making, services, storage
 from generation.engine import Engine, EngineSettings
-from generation.heart import hearts
+from generation.leases import hearts
 from generation.models import Generation
 from generation.params import Inputs, Params
 from tests.addresses import Address, addresses

@@ -93,18 +93,3 @@ class Heart:
             except Exception:  # whatever it is, the work itself must not suffer
                 logger.exception("A heartbeat failed.")
                 connections.close_all()
-
-
-@dataclass(frozen=True)
-class Hearts:
-    """What beats beside the generations of a process."""
-
-    database: Heart
-    redis: Heart
-
-
-@contextmanager
-def hearts() -> Iterator[Hearts]:
-    """Let hearts beat until the block ends."""
-    with Heart("the database") as database, Heart("Redis") as redis:
-        yield Hearts(database, redis)

@@ -7,11 +7,9 @@ it, while others compute.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 from PIL import Image
@@ -19,78 +17,14 @@ from PIL import Image
 from config import logs
 from generation import images, services, storage
 from generation.engine import BatchingEngine, ImageRequest, ImageResult, LoadedModel, UnsupportedRequest
-from generation.heart import Hearts
+from generation.leases import Hearts, Lease, LeaseLost, Stopping
 from generation.models import Generation, Status
-from generation.progress import SHOW_SECONDS, Show
 
 logger = logging.getLogger(__name__)
 
-RENEW_SECONDS = 0.25  # how soon a cancel is noticed, and how fresh the progress is
 # All hands together open one image at a time: while it is opened, a file of a few kB may take 0.8 GiB. Always in one
 # thread, for malloc keeps what was freed for a while, and would do so in every heap that the hands have.
 opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
-
-
-class LeaseLost(Exception):
-    """The claim is gone: canceled, or taken back because this worker was silent for too long."""
-
-
-class Stopping(Exception):
-    """The worker must stop and the generation would take longer than the grace it was given."""
-
-
-class Lease:
-    """A claim that is renewed beside the computing, and interrupts it when it may not go on."""
-
-    def __init__(self, generation: Generation, stopping: threading.Event) -> None:
-        self.generation, self.stopping = generation, stopping
-        self.show = Show(generation)
-        self.step, self.lost = 0, False
-        self.renewed_at = time.monotonic()  # it was claimed just now
-        self.stop_at = float("inf")  # monotonic seconds
-
-    @contextmanager
-    def kept(self, hearts: Hearts) -> Iterator[None]:
-        """Renew the claim and show the progress while the block runs."""
-        interval_seconds = min(RENEW_SECONDS, settings.LEASE_SECONDS / 3)
-        with (
-            hearts.database.beating(self.renew, interval_seconds),
-            hearts.redis.beating(self.show.beat, SHOW_SECONDS),
-        ):
-            yield
-
-    def renew(self) -> None:
-        begun = time.monotonic()
-        if services.renew(self.generation, self.step):
-            self.renewed_at = begun
-        else:
-            self.lost = True
-
-    def confirm(self) -> None:
-        """Make sure that nobody else can have the claim now.
-
-        Raises:
-            LeaseLost
-        """
-        if time.monotonic() - self.renewed_at > settings.LEASE_SECONDS / 3:
-            self.renew()
-        if self.lost:
-            raise LeaseLost
-
-    def check(self) -> None:
-        """Raise when the work may not go on."""
-        if self.lost:
-            raise LeaseLost
-        if self.stopping.is_set():
-            self.stop_at = min(self.stop_at, time.monotonic() + settings.STOP_GRACE_SECONDS)
-            if time.monotonic() >= self.stop_at:
-                raise Stopping
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Note the progress, and end the computing by raising when it may not go on."""
-        self.step = step
-        self.show.on_step(step, steps)
-        self.check()
 
 
 def make(

@@ -7,13 +7,14 @@ can write nothing, so a worker that was given up and comes back late can neither
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, When
 from django.utils import timezone
 
 from accounts import quotas
@@ -180,10 +181,16 @@ def claimed(generation: Generation) -> QuerySet[Generation]:
     return Generation.objects.filter(pk=generation.pk, status=Status.PROCESSING, attempt=generation.attempt)
 
 
-def renew(generation: Generation, step: int) -> bool:
-    """Prolong the claim and show the progress; False when it was lost (canceled, or taken back)."""
+def renew(steps: Sequence[tuple[Generation, int]]) -> list[bool]:
+    """Prolong claims and show the steps that each has done; tell which were not lost (canceled, or taken back)."""
+    if not steps:
+        return []
+    done = [(Q(pk=generation.pk, attempt=generation.attempt), step) for generation, step in steps]
+    rows = Generation.objects.filter(reduce(or_, (claim for claim, _ in done)), status=Status.PROCESSING)
     lease_until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-    return bool(claimed(generation).update(lease_until=lease_until, step=step))
+    rows.update(lease_until=lease_until, step=Case(*(When(claim, then=step) for claim, step in done)))
+    kept = set(rows.values_list("pk", "attempt"))
+    return [(generation.pk, generation.attempt) in kept for generation, _ in steps]
 
 
 def hand_back(generation: Generation) -> bool:

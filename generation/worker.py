@@ -34,7 +34,7 @@ from generation import making, queue, services
 from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEngine, load_model
 from generation.engine.memory import share_heaps, trim
 from generation.engine.tuning import choose
-from generation.heart import Hearts, hearts
+from generation.leases import Hearts, hearts
 
 RQ_HEARTBEAT_SECONDS = 15
 FRESH = timedelta(seconds=1)  # a heartbeat of the worker itself that is younger need not be repeated

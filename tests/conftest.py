@@ -166,7 +166,7 @@ def work(engine: Any) -> Callable[[], None]:
     import threading
 
     from generation import jobs, making, services
-    from generation.heart import hearts
+    from generation.leases import hearts
     from generation.models import Generation, Status
 
     def run() -> None:

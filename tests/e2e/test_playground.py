@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from generation import erasure, making, progress, services, storage
-from generation.heart import hearts
+from generation.leases import hearts
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
 from generation.progress import Progress
@@ -113,7 +113,7 @@ def test_what_runs_is_canceled_and_nothing_is_charged(logged_in_page: Page, alic
     expect(page.locator("#failure")).to_have_text("Canceled. Nothing was charged.")
     expect(page.locator("#price")).to_contain_text("of 1,000")
     assert (Generation.objects.get().status, alice.balance) == (Status.CANCELED, 1000)
-    assert not services.renew(claim, 4)  # its worker stops
+    assert services.renew([(claim, 4)]) == [False]  # its worker stops
     assert (watch.errors, watch.strangers) == ([], [])
 
 

@@ -13,9 +13,9 @@ from django.db import connection
 from PIL import Image, ImageChops
 
 from billing import ledger
-from generation import images, making, progress, queue, services, storage, worker
+from generation import images, leases, making, progress, queue, services, storage, worker
 from generation.engine import ImageRequest
-from generation.heart import hearts
+from generation.leases import Lease, LeaseLost, hearts
 from generation.models import Generation, Status
 from generation.params import Inputs, Params
 from tests.conftest import Person
@@ -173,7 +173,7 @@ def test_nothing_is_written_under_a_claim_that_was_lost(submit: Submit, engine: 
         lapse(generation)
         services.take_back(generation.pk, 1)
         services.claim(generation.pk)
-        time.sleep(2 * making.RENEW_SECONDS)
+        time.sleep(2 * leases.RENEW_SECONDS)
 
     ended = make(generation, AtStep(engine, 2, lose))
 
@@ -186,12 +186,12 @@ def test_a_claim_that_may_have_lapsed_is_renewed_before_anything_is_stored(submi
     generation = submit()
     claim = services.claim(generation.pk)
     assert claim
-    lease = making.Lease(claim, threading.Event())
+    lease = Lease(claim, threading.Event())
     services.cancel(generation.pk)
 
     lease.confirm()  # it was claimed just now: nobody else can have it, and success will find that it was canceled
     lease.renewed_at -= settings.LEASE_SECONDS
-    with pytest.raises(making.LeaseLost):
+    with pytest.raises(LeaseLost):
         lease.confirm()
 
 

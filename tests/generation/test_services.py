@@ -1,5 +1,6 @@
 """generation.services: every change of state, alone and in races."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ def test_a_final_state_never_changes(submit: Submit, final: str) -> None:
 
     outcomes = [
         services.claim(generation.pk),
-        services.renew(claim, 1),
+        *services.renew([(claim, 1)]),
         services.hand_back(claim),
         services.retry(claim),
         services.take_back(generation.pk, claim.attempt),
@@ -195,7 +196,7 @@ def test_a_late_worker_can_write_nothing(submit: Submit) -> None:
     assert current
     before = everything(generation)
 
-    assert not services.renew(late, 9)
+    assert services.renew([(late, 9)]) == [False]
     assert not services.hand_back(late)
     assert not services.retry(late)
     assert not services.fail(late)
@@ -221,10 +222,37 @@ def test_renewing_prolongs_the_lease_and_shows_the_progress(submit: Submit) -> N
     assert claim
     lapse(claim)
 
-    assert services.renew(claim, 5) is True
+    assert services.renew([(claim, 5)]) == [True]
 
     assert row(claim).step == 5
     assert services.take_back(claim.pk, claim.attempt) is False
+
+
+def test_any_number_of_claims_is_renewed_at_once_and_only_those(
+    submit: Submit, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    first, lost, second, other = [claim for _ in range(4) if (claim := services.claim(submit().pk))]
+    services.cancel(lost.pk)
+    before = [everything(generation) for generation in (lost, other)]
+
+    with django_assert_num_queries(2):
+        assert services.renew([(first, 5), (lost, 6), (second, 7)]) == [True, False, True]
+
+    assert (row(first).step, row(second).step) == (5, 7)
+    assert [everything(generation) for generation in (lost, other)] == before
+
+
+def test_where_nothing_is_claimed_nothing_is_renewed(
+    submit: Submit, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    claim = services.claim(submit().pk)
+    assert claim
+    before = everything(claim)
+
+    with django_assert_num_queries(0):
+        assert services.renew([]) == []
+
+    assert everything(claim) == before
 
 
 @in_redis
