@@ -1,9 +1,10 @@
 """The memory of a gpu worker over very many images, beside plain diffusers: python -m benchmarks.memory.
 
 All make the same small mixed images, each in a process of its own: the worker of a running site for several callers at
-once, as it does; one that does what plain diffusers do, one image at a time without a safety checker; and the pipeline
-(pipeline.py). At each mark nothing runs: RSS is all of a process's memory in RAM, USS the part of it that it shares
-with no other.
+once, as it does; one that does what plain diffusers do, one image at a time without a safety checker; the pipeline
+(pipeline.py); and the pipeline making as many at once as the worker does, which it can only of images that are alike:
+each batch is of the size, strength and steps of its first. At each mark nothing runs: RSS is all of a process's memory
+in RAM, USS the part of it that it shares with no other.
 """
 
 import argparse
@@ -22,15 +23,18 @@ from typing import Any
 import psutil
 
 from benchmarks.calls import PATIENCE_SECONDS, Site, calls, send_all, session
+from benchmarks.model import ALIKE
 from benchmarks.report import Table, publish, say
 from benchmarks.site import customer, database, making, serving, stop
 
 WARM_UP = 20  # images
 MARKS = 5
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
-ALIKE = {"BATCH_IMAGES": "1", "SAFETY_CHECKER": "none"}
-WORKERS = {"gpu worker": {}, "one at a time": ALIKE}  # and their environment
-DIFFUSERS = "diffusers"
+WORKERS = {  # and their environment
+    "gpu worker": {},
+    "one at a time": {"BATCH_IMAGES": "1", "SAFETY_CHECKER": "none"},
+}
+DIFFUSERS, TOGETHER = "diffusers", "diffusers in batches"
 FIRST = 200  # images, from where on the growth counts
 
 
@@ -53,9 +57,12 @@ class Raw:
     def __init__(self, process: psutil.Popen) -> None:
         self.process = process
 
-    def make(self, bodies: list[dict[str, Any]]) -> None:
-        for body in bodies:
-            self.process.stdin.write(json.dumps(body) + "\n")
+    def make(self, together: int, bodies: list[dict[str, Any]]) -> None:
+        """Let it make images, so many at once."""
+        for begin in range(0, len(bodies), together):
+            batch = bodies[begin : begin + together]
+            alike = {name: batch[0][name] for name in ALIKE}
+            self.process.stdin.write(json.dumps([body | alike for body in batch]) + "\n")
             self.process.stdin.flush()
             if not self.process.stdout.readline():
                 raise SystemExit("The process of plain diffusers ended.")
@@ -108,13 +115,21 @@ def tables(title: str, counts: list[int], seen: dict[str, list[Used]]) -> list[T
     """Return the memory at each mark, and its growth after the first of the equal distances."""
     rss = [(count, *(used[k].rss for used in seen.values())) for k, count in enumerate(counts)]
     first = next((k for k, count in enumerate(counts) if count >= FIRST), 0)
-    base = seen[DIFFUSERS][-1].rss
+    alone, together = seen[DIFFUSERS][-1].rss, seen[TOGETHER][-1].rss
     last = [
-        (name, used[-1].rss, used[-1].rss / base, 100 * (used[-1].rss / used[first].rss - 1), used[-1].uss)
+        (
+            name,
+            used[-1].rss,
+            used[-1].rss / alone,
+            used[-1].rss / together,
+            100 * (used[-1].rss / used[first].rss - 1),
+            used[-1].uss,
+        )
         for name, used in seen.items()
     ]
     grown = f"growth since image {counts[first]:,}, %"
-    columns = ("process", "resident MiB (RSS)", "times diffusers", grown, "unshared MiB (USS)")
+    times = ("times diffusers", "times diffusers in batches")
+    columns = ("process", "resident MiB (RSS)", *times, grown, "unshared MiB (USS)")
     return [
         Table(title, ("images made", *(f"{name}, MiB of RSS" for name in seen)), rss),
         Table(f"After {counts[-1]:,} images", columns, last),
@@ -138,8 +153,9 @@ def main() -> None:
             with making(web, environment) as workers:
                 make = partial(run_on_site, site, asked.callers)
                 seen[name] = measure(name, workers[0], make, bodies)
-    with raw() as plain:
-        seen[DIFFUSERS] = measure(DIFFUSERS, plain.process, plain.make, bodies)
+    for name, together in {DIFFUSERS: 1, TOGETHER: asked.callers}.items():
+        with raw() as plain:
+            seen[name] = measure(name, plain.process, partial(plain.make, together), bodies)
     title = f"Memory over {asked.images:,} images, {asked.callers} callers of the site"
     publish("memory", tables(title, marks(asked.images), seen))
 

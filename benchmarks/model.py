@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STARTER = Path(__file__).parents[1] / "generation" / "starter"
+ALIKE = ("width", "height", "strength", "num_inference_steps", "guidance_scale")  # of what diffusers makes together
 
 
 @contextmanager

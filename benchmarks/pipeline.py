@@ -1,6 +1,7 @@
 """Plain diffusers' img2img with this machine's best precision, as a program would call it.
 
-`python -m benchmarks.pipeline` makes an image of each line of JSON (calls.py) that it reads, and answers with a line.
+`python -m benchmarks.pipeline` makes the images of each line of JSON that it reads, a list of requests (calls.py), and
+answers with a line.
 It takes MODEL, DEVICE and DTYPE from the environment, as a gpu worker does.
 """
 
@@ -17,7 +18,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
-from benchmarks.model import STARTER
+from benchmarks.model import ALIKE, STARTER
 from generation.engine.loading import choose_device, choose_dtype
 
 READY = "ready"
@@ -41,8 +42,7 @@ class Pipeline:
         """Return the images of requests, made together where they are alike enough for diffusers."""
         groups = defaultdict(list)
         for k, body in enumerate(bodies):
-            alike = ("width", "height", "strength", "num_inference_steps", "guidance_scale")
-            groups[tuple(body[name] for name in alike)].append(k)
+            groups[tuple(body[name] for name in ALIKE)].append(k)
         made: dict[int, Image.Image] = {}
         for group in groups.values():
             made |= zip(group, self._alike([bodies[k] for k in group]), strict=True)
@@ -77,7 +77,7 @@ def main() -> None:
     pipeline = Pipeline()
     print(READY, flush=True)
     for line in sys.stdin:
-        print(len(png(pipeline.image(json.loads(line)))), flush=True)
+        print(sum(len(png(image)) for image in pipeline.images(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

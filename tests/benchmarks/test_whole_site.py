@@ -45,15 +45,18 @@ def test_the_worker_and_plain_diffusers_are_watched_over_the_same_images(
         make = partial(memory.run_on_site, Site(web.url, alice.key), 2)
         mine = memory.measure("gpu worker", workers[0], make, bodies)
     with memory.raw(**worker) as plain:
-        its = memory.measure("diffusers", plain.process, plain.make, bodies)
+        its = memory.measure("diffusers", plain.process, partial(plain.make, 1), bodies)
+        batches = memory.measure("diffusers in batches", plain.process, partial(plain.make, 2), bodies)
 
-    used, last = memory.tables("A title", memory.marks(7), {"gpu worker": mine, "diffusers": its})
+    seen = {"gpu worker": mine, "diffusers": its, "diffusers in batches": batches}
+    used, last = memory.tables("A title", memory.marks(7), seen)
 
     assert Generation.objects.filter(status="success").count() == 7
     assert [row[0] for row in used.rows] == [1, 2, 4, 5, 7]
-    assert used.rows[-1][1:] == (mine[-1].rss, its[-1].rss)
-    assert [row[0] for row in last.rows] == ["gpu worker", "diffusers"]
-    assert all(0 < row[4] <= row[1] for row in last.rows)
+    assert used.rows[-1][1:] == (mine[-1].rss, its[-1].rss, batches[-1].rss)
+    assert [row[0] for row in last.rows] == list(seen)
+    assert [row[2:4] for row in last.rows] == [(rss / its[-1].rss, rss / batches[-1].rss) for rss in used.rows[-1][1:]]
+    assert all(0 < row[5] <= row[1] for row in last.rows)
     assert not plain.process.is_running()
 
 
