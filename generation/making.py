@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 # All hands together open one image at a time: while it is opened, a file of a few kB may take 0.8 GiB. Always in one
 # thread, for malloc keeps what was freed for a while, and would do so in every heap that the hands have.
 opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
+# What a generation stores goes out at once. These threads stay, for each has a connection of its own to a bucket.
+storing = ThreadPoolExecutor(8, thread_name_prefix="storing")
 
 
 def make(
@@ -153,17 +155,30 @@ def store(generation: Generation, result: ImageResult, engine: LoadedModel | Bat
     Raises:
         storage.Failed: some images may be there, some not; storing them again replaces them.
     """
-    params = generation.parameters
+    stored: list[Future[None]] = []
     for k, image in enumerate(result.images):
-        seed = result.seeds[k]
-        text = images.parameters_text(params, seed=seed, sampler=engine.scheduler_name, model=engine.model_name)
-        recipe = params.as_json() | {"seed": seed, "samples": 1, "model": engine.model_name}
-        with ThreadPoolExecutor(1) as beside:
-            thumbnail = beside.submit(images.encode_thumbnail, image)
-            png = images.encode_png(image, text, recipe)
-        with storage.faults():
-            storage.save_image(generation, k, png, as_base64=params.base64)
-            storage.save_thumbnail(generation, k, thumbnail.result())
+        stored.append(storing.submit(store_image, generation, k, image, result.seeds[k], engine))
+        stored.append(storing.submit(store_thumbnail, generation, k, image))
+    wait(stored)  # for all: none is stored after a failure was noted
+    for each in stored:
+        each.result()
+
+
+def store_image(
+    generation: Generation, k: int, image: Image.Image, seed: int, engine: LoadedModel | BatchingEngine
+) -> None:
+    params = generation.parameters
+    text = images.parameters_text(params, seed=seed, sampler=engine.scheduler_name, model=engine.model_name)
+    recipe = params.as_json() | {"seed": seed, "samples": 1, "model": engine.model_name}
+    png = images.encode_png(image, text, recipe)
+    with storage.faults():
+        storage.save_image(generation, k, png, as_base64=params.base64)
+
+
+def store_thumbnail(generation: Generation, k: int, image: Image.Image) -> None:
+    thumbnail = images.encode_thumbnail(image)
+    with storage.faults():
+        storage.save_thumbnail(generation, k, thumbnail)
 
 
 def difference(generation: Generation, result: ImageResult) -> int | None:

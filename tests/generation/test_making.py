@@ -84,6 +84,26 @@ def test_it_stores_and_charges_every_image(submit: Submit, engine: Any, alice: P
     assert alice.balance == 998
 
 
+def test_its_images_and_their_thumbnails_go_out_at_once(
+    submit: Submit, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(4)  # breaks where one waits for another's end
+
+    def slow(save: Callable[..., None]) -> Callable[..., None]:
+        def wait_and_save(*args: Any, **options: Any) -> None:
+            together.wait(10)
+            save(*args, **options)
+
+        return wait_and_save
+
+    monkeypatch.setattr(storage, "save_image", slow(storage.save_image))
+    monkeypatch.setattr(storage, "save_thumbnail", slow(storage.save_thumbnail))
+
+    ended = make(submit(samples=2), engine)
+
+    assert (ended.status, len(stored(ended))) == (Status.SUCCESS, 2)
+
+
 def test_what_is_not_queued_is_left_alone(submit: Submit, engine: Any) -> None:
     generation = submit()
     services.cancel(generation.pk)
