@@ -5,18 +5,16 @@ with before and after: it sees what is saved, as the admin does, and no UPDATE, 
 middleware would hold a thread for every waiting request, so this one is used.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from auditlog.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponseBase
-from django.utils.decorators import sync_and_async_middleware
+from django.http import HttpRequest, HttpResponse
 
 from accounts.addresses import client_address
 from accounts.models import ApiKey, QuotaOverride, User
@@ -26,26 +24,13 @@ HELD = (ApiKey, QuotaOverride)  # rows of an account that the log follows
 acting: ContextVar[HttpRequest | None] = ContextVar("acting", default=None)
 
 
-@sync_and_async_middleware
-def remember_the_request(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+def remember_the_request(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware: let whatever is written in a request be signed by its person."""
-    if iscoroutinefunction(get_response):
 
-        async def wait(request: HttpRequest) -> HttpResponseBase:
-            token = acting.set(request)
-            try:
-                answer: Awaitable[HttpResponseBase] = get_response(request)
-                return await answer
-            finally:
-                acting.reset(token)
-
-        return wait
-
-    def handle(request: HttpRequest) -> HttpResponseBase:
+    def handle(request: HttpRequest) -> HttpResponse:
         token = acting.set(request)
         try:
-            response: HttpResponseBase = get_response(request)
-            return response
+            return get_response(request)
         finally:
             acting.reset(token)
 

@@ -6,8 +6,12 @@ import os
 import signal
 from threading import Thread
 
+import django
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -43,12 +47,25 @@ def leave_with_parent() -> None:
         Thread(target=leave, daemon=True).start()
 
 
+class Handler(ASGIHandler):
+    """Django, which goes into its thread once for each request.
+
+    Django's own handler leaves it between middleware and view, and comes back: on a busy machine it waits each time.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+
+
 keep_connections()
 leave_with_parent()
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from generation.waiting import Waiting  # noqa: E402  (models need Django to be set up first)
 
 gc.collect()
 gc.freeze()  # what is loaded stays: looking through all of it for garbage would stop every request for a while
-application = Waiting(django_application)  # type: ignore[arg-type] # Django's own types are narrower
+application = Waiting(Handler())  # type: ignore[arg-type] # Django's own types are narrower

@@ -361,3 +361,10 @@ def test_importing_the_application_does_not_import_torch() -> None:
     code = "import sys, config.asgi; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=django_settings.BASE_DIR).returncode == 0
+
+
+def test_a_request_enters_the_thread_of_its_middleware_and_view_only_once() -> None:
+    told = "iscoroutinefunction(config.asgi.Handler()._middleware_chain)"
+    code = f"import sys, config.asgi; from asgiref.sync import iscoroutinefunction; sys.exit({told})"
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=django_settings.BASE_DIR).returncode == 0
