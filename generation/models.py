@@ -126,6 +126,12 @@ class Generation(models.Model):
                 condition=Q(deleted_at__isnull=False, files_removed_at=None),
             ),
             models.Index(fields=["status", "id"], name="live_generations", condition=Q(status__in=LIVE)),
+            # Whose links were fetched in the last minutes.
+            models.Index(
+                fields=["fetch_lease_until"],
+                name="links_fetched_lately",
+                condition=Q(fetch_lease_until__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="status_is_known"),

@@ -14,6 +14,7 @@ from generation.params import Inputs
 from tests.conftest import Person
 from tests.generation.conftest import Submit
 from tests.generation.webhook_clock import Clock
+from tests.plans import plans
 from tests.racing import race
 
 LINK = Inputs(init_image_url="https://example.org/cat.png")
@@ -160,6 +161,15 @@ def test_a_fetch_whose_worker_died_is_taken_again(submit: Submit, clock: Clock) 
 
     assert nothing is None
     assert services.claim_next_fetch() == generation
+
+
+def test_whose_links_come_next_is_found_among_a_great_many_generations(submit: Submit, dora: Person) -> None:
+    copies(submit(LINK, mode="img2img"), 1000)
+    submit(LINK, mode="img2img", by=dora)
+
+    plan = plans(fairness.to_fetch)
+
+    assert "on links_fetched_lately" in plan, plan
 
 
 def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> None:
