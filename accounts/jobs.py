@@ -1,6 +1,6 @@
 """What io workers are asked to do for accounts: each job can be done twice without harm."""
 
-from accounts import closing, exports, queue, sessions
+from accounts import closing, exports, queue, quotas, sessions
 
 
 def export(pk: int) -> None:
@@ -19,6 +19,11 @@ def sweep() -> None:
     for pk in exports.due():
         queue.enqueue("export", pk)
     queue.enqueue_erasures(closing.due())
+
+
+def forget_counters() -> None:
+    """Remove the counters of what is over (called by the clock every hour)."""
+    quotas.forget()
 
 
 def expire() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, KeySpending, Plan, QuotaOverride, Usage, User
@@ -25,6 +25,7 @@ TAKE = """
     WHERE COALESCE({table}.count + excluded.count <= CAST(CASE {table}.period {limits} END AS bigint), true)
     RETURNING period
 """
+OVER_EVERYWHERE = timedelta(days=2)  # what was a day ago in UTC may be today where an account is
 AT_ONCE_RETRY_SECONDS = 5  # nobody knows when a generation will end, so callers are told to ask again soon
 
 
@@ -211,9 +212,15 @@ def spendings(user: User, api_keys: Iterable[ApiKey]) -> list[tuple[ApiKey, Allo
 
 
 def forget() -> None:
-    """Remove the counters of minutes that are over."""
-    hour_ago = minute(timezone.now() - timedelta(hours=1))
-    Usage.objects.filter(period__contains="T", period__lt=hour_ago).delete()
+    """Remove the counters of minutes, days and months that are over everywhere: nothing reads them any more.
+
+    Reads the whole table, which is small as long as this is done every hour.
+    """
+    now = timezone.now()
+    over = (now - OVER_EVERYWHERE).date()
+    minutes = Q(period__contains="T", period__lt=minute(now - timedelta(hours=1)))
+    Usage.objects.filter(minutes | Q(period__lt=day(over))).exclude(period=month(over)).delete()
+    KeySpending.objects.filter(period__lt=month(over)).delete()
 
 
 def take(

@@ -37,6 +37,7 @@ rq.cron.register(
 )
 
 rq.cron.register(accounts.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
+rq.cron.register(accounts.forget_counters, queue_name="io", cron="29 * * * *", job_timeout=3600, result_ttl=0)
 rq.cron.register(accounts.expire, queue_name="io", cron="53 3 * * *", job_timeout=3600, result_ttl=0)
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)

@@ -5,7 +5,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import quotas
 from generation import erasure, idempotency, queue, services
 from generation.models import Generation, Status
 from generation.webhooks import sending
@@ -31,4 +30,3 @@ def sweep() -> None:
     sending.give_up_old()
     erasure.ring_overdue()
     idempotency.forget()
-    quotas.forget()

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import quotas
+from accounts import jobs, quotas
 from accounts.models import ApiKey, KeySpending, Plan, QuotaOverride, Usage, User
 from accounts.quotas import Allowance, Limits
 from tests.conftest import Person
@@ -277,9 +277,31 @@ def test_counters_of_minutes_are_forgotten_after_an_hour_and_the_others_kept(ali
     at(NOON + timedelta(minutes=61))
     admit(alice.user)
 
-    quotas.forget()
+    jobs.forget_counters()
 
     assert used(alice.user) == {"2026-11-23T13:01": 1, "2026-11-23": 2, "2026-11": 2}
+
+
+@pytest.mark.parametrize(
+    ("instant", "kept"),
+    [
+        (datetime(2026, 11, 30, 12, tzinfo=UTC), {"2026-11-30": 1, "2026-11": 3}),
+        (datetime(2026, 12, 1, 11, 59, tzinfo=UTC), {"2026-11-30": 1, "2026-11": 3}),  # November somewhere
+        (datetime(2026, 12, 3, 0, tzinfo=UTC), {}),
+    ],
+)
+def test_counters_of_days_and_months_are_forgotten_when_they_are_over_everywhere(
+    alice: Person, at: Any, instant: datetime, kept: dict[str, int]
+) -> None:
+    for day in (datetime(2026, 11, 9, 12, tzinfo=UTC), NOON, datetime(2026, 11, 30, 12, tzinfo=UTC)):
+        at(day)
+        spend(alice.user, alice.api_key, 1)
+    at(instant)
+
+    jobs.forget_counters()
+
+    assert {period: count for period, count in used(alice.user).items() if "T" not in period} == kept
+    assert dict(KeySpending.objects.values_list("period", "count")) == {p: n for p, n in kept.items() if len(p) == 7}
 
 
 # Races
