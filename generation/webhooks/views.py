@@ -1,6 +1,6 @@
 """The pages about webhooks: endpoints, deliveries, the secret."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -8,8 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from accounts.models import User
 from config.login import login_required
+from generation.pages.visitor import account_of
 from generation.webhooks import listening
 from generation.webhooks.forms import ADDRESS_TAKEN, EndpointForm, SinceForm
 from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
@@ -17,15 +17,10 @@ from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
 PAGE = 50  # deliveries
 
 
-def member(request: HttpRequest) -> User:
-    """Return who is logged in; only for views that nobody else reaches."""
-    return cast(User, request.user)
-
-
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
     """Show the endpoints, the secret and what was switched off; add an endpoint."""
-    account = member(request)
+    account = account_of(request)
     form = EndpointForm(account, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -50,8 +45,8 @@ def overview(request: HttpRequest) -> HttpResponse:
 @login_required
 def endpoint(request: HttpRequest, pk: int) -> HttpResponse:
     """Show and change one endpoint."""
-    changed = get_object_or_404(Endpoint, pk=pk, account=member(request))
-    form = EndpointForm(member(request), request.POST or None, instance=changed)
+    changed = get_object_or_404(Endpoint, pk=pk, account=account_of(request))
+    form = EndpointForm(account_of(request), request.POST or None, instance=changed)
     if request.method == "POST" and form.is_valid():
         try:
             listening.change(form.save(commit=False))
@@ -70,7 +65,7 @@ def endpoint(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove an endpoint with its deliveries."""
-    listening.delete(get_object_or_404(Endpoint, pk=pk, account=member(request)))
+    listening.delete(get_object_or_404(Endpoint, pk=pk, account=account_of(request)))
     messages.success(request, "The endpoint was deleted.")
     return redirect("webhooks")
 
@@ -79,7 +74,7 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def ping(request: HttpRequest, pk: int) -> HttpResponse:
     """Send an endpoint a test, and show what becomes of it."""
-    delivery = listening.ping(get_object_or_404(Endpoint, pk=pk, account=member(request)))
+    delivery = listening.ping(get_object_or_404(Endpoint, pk=pk, account=account_of(request)))
     return redirect("webhook_delivery", pk=delivery.pk)
 
 
@@ -126,7 +121,7 @@ def resend(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def rotate_secret(request: HttpRequest) -> HttpResponse:
     """Sign with a new secret, and for a day with the present one too."""
-    member(request).rotate_webhook_secret()
+    account_of(request).rotate_webhook_secret()
     messages.success(request, "A new secret signs now. The one before it signs as well, for 24 hours.")
     return redirect("webhooks")
 
@@ -135,10 +130,10 @@ def rotate_secret(request: HttpRequest) -> HttpResponse:
 @require_POST
 def hear_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Call an address again that had answered 410 Gone."""
-    listening.hear_again(get_object_or_404(SilencedUrl, pk=pk, api_key__user=member(request)))
+    listening.hear_again(get_object_or_404(SilencedUrl, pk=pk, api_key__user=account_of(request)))
     messages.success(request, "The address is called again from now on.")
     return redirect("webhooks")
 
 
 def own_deliveries(request: HttpRequest) -> Any:
-    return Delivery.objects.filter(account=member(request)).select_related("event").order_by("-pk")
+    return Delivery.objects.filter(account=account_of(request)).select_related("event").order_by("-pk")
