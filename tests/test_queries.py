@@ -46,7 +46,7 @@ PAGES = {
     "/usage.csv": 7,
     "/keys/": 7,
     "/webhooks/": 7,
-    "/webhooks/deliveries/": 6,
+    "/webhooks/deliveries/": 5,
     "/webhooks/deliveries/{delivery}/": 6,
     "/billing/": 12,
     "/billing/history/": 9,

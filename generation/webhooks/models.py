@@ -144,6 +144,7 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["host"], name="running_deliveries", condition=Q(leased_until__isnull=False)),
             models.Index(fields=["account", "-id"], name="deliveries_of_an_account"),
+            models.Index(fields=["account", "state", "-id"], name="deliveries_by_state"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["event", "endpoint"], name="told_once_to_each_endpoint"),

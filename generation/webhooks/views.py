@@ -1,20 +1,22 @@
 """The pages about webhooks: endpoints, deliveries, the secret."""
 
+import re
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from config.login import login_required
+from generation.pages.history import link
 from generation.pages.visitor import account_of
 from generation.webhooks import listening
 from generation.webhooks.forms import ADDRESS_TAKEN, EndpointForm, SinceForm
 from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
 
 PAGE = 50  # deliveries
+SILENCED_SHOWN = 50
 
 
 @login_required
@@ -32,11 +34,14 @@ def overview(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "The endpoint was added. Send it a test.")
             return redirect("webhooks")
+    gone = SilencedUrl.objects.filter(api_key__user=account).select_related("api_key").order_by("-pk")
+    silenced = list(gone[: SILENCED_SHOWN + 1])
     context = {
         "form": form,
         "endpoints": Endpoint.objects.filter(account=account).order_by("pk"),
         "secrets": account.live_webhook_secrets,
-        "silenced": SilencedUrl.objects.filter(api_key__user=account).select_related("api_key").order_by("-pk"),
+        "silenced": silenced[:SILENCED_SHOWN],
+        "more_silenced": len(silenced) > SILENCED_SHOWN,
         "deliveries": own_deliveries(request)[:5],
     }
     return render(request, "webhooks/overview.html", context, status=422 if form.errors else 200)
@@ -80,7 +85,7 @@ def ping(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 def deliveries(request: HttpRequest) -> HttpResponse:
-    """List what was told, newest first; send again all that failed since a time."""
+    """List what was told, newest first, or what is older than `after`; send again all that failed since a time."""
     form = SinceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         count = listening.resend(own_deliveries(request), since=form.cleaned_data["since"])
@@ -90,13 +95,19 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     rows = own_deliveries(request)
     if state in Delivery.State.values:
         rows = rows.filter(state=state)
+    if re.fullmatch("[0-9]{1,18}", request.GET.get("after", "")):
+        rows = rows.filter(pk__lt=int(request.GET["after"]))
+    shown = list(rows[: PAGE + 1])
     context: dict[str, Any] = {
         "form": form,
-        "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
+        "deliveries": shown[:PAGE],
+        "more": link(request, after=shown[PAGE - 1].pk) if len(shown) > PAGE else "",
         "state": state,
         "states": Delivery.State.values,
     }
-    return render(request, "webhooks/deliveries.html", context, status=422 if form.errors else 200)
+    wants_more = bool(request.headers.get("HX-Request")) and request.headers.get("HX-Target") == "more"
+    template = "webhooks/_more_deliveries.html" if wants_more else "webhooks/deliveries.html"
+    return render(request, template, context, status=422 if form.errors else 200)
 
 
 @login_required

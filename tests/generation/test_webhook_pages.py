@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.conftest import Person
 from tests.generation.conftest import Submit
 from tests.generation.hostile_server import HostileServer, answer, serving
 from tests.generation.webhook_clock import send_due
+from tests.plans import plans
 from tests.racing import race
 
 AT_RANDOM = "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x9FA6), k=2000)))  # nothing to compress
@@ -158,26 +160,68 @@ def test_what_failed_is_sent_again_one_by_one_and_since_a_time(pages: Client, su
     assert pages.post("/webhooks/deliveries/", {"since": "yesterday"}).status_code == 422
 
 
-def test_deliveries_are_listed_by_state_and_by_pages(pages: Client, submit: Submit) -> None:
+def many(submit: Submit, count: int) -> list[Delivery]:
+    """Return so many deliveries of alice's, the newest first; every second one was given up."""
     services.cancel(submit(webhook_url="https://example.org/").pk)
-    delivery = Delivery.objects.get()
+    first = Delivery.objects.get()
+    events = Event.objects.bulk_create(
+        Event(account_id=first.account_id, type="ping", data="{}") for _ in range(count - 1)
+    )
     Delivery.objects.bulk_create(
         Delivery(
-            account_id=delivery.account_id,
-            event=Event.objects.create(account_id=delivery.account_id, type="ping", data="{}"),
-            url=f"https://example.org/{k}",
-            host=delivery.host,
+            account_id=first.account_id,
+            event=event,
+            url="https://example.org/",
+            host=first.host,
+            state="given up" if k % 2 else "pending",
             give_up_at=timezone.now(),
         )
-        for k in range(55)
+        for k, event in enumerate(events)
     )
+    return list(Delivery.objects.order_by("-pk"))
 
-    first, second = pages.get("/webhooks/deliveries/"), pages.get("/webhooks/deliveries/?state=pending&page=2")
-    failed = pages.get("/webhooks/deliveries/?state=given%20up")
 
-    assert first.content.decode().count("<tr>") == 51
-    assert second.content.decode().count("<tr>") == 7
-    assert "Nothing was sent yet" in failed.content.decode()
+def listed(page: str) -> list[int]:
+    return [int(pk) for pk in re.findall(r'href="/webhooks/deliveries/([0-9]+)/"', page)]
+
+
+@pytest.mark.parametrize("state", ["", "given up"])
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true", "HX-Target": "more"}])
+def test_deliveries_are_listed_by_state_each_once_while_new_ones_come(
+    pages: Client, alice: Person, submit: Submit, state: str, headers: dict[str, str]
+) -> None:
+    expected = [one.pk for one in many(submit, 120) if state in ("", one.state)]
+    address, seen, sizes = f"/webhooks/deliveries/?state={state}", [], []
+
+    while address:
+        page = pages.get(address, headers=headers if seen else {}).content.decode()
+        sizes.append(len(listed(page)))
+        seen += listed(page)
+        newer = listening.ping(Endpoint.objects.first() or add(alice))
+        Delivery.objects.filter(pk=newer.pk).update(state="given up")
+        more = re.search(r'href="([^"]+)" hx-get="\1" hx-target="#more"', page)
+        address = unescape(more[1]) if more else ""
+        assert ("<html" in page) == (not headers or len(sizes) == 1)
+        assert page.count("Show more") == bool(more)
+
+    assert seen == expected
+    assert sizes == ([50, 50, 20] if not state else [50, 9])
+
+
+def test_no_cursor_and_no_state_breaks_the_list(pages: Client, submit: Submit) -> None:
+    everything = [one.pk for one in many(submit, 3)]
+
+    for query in ("after=x", "after=", "after=-1", f"after={'9' * 40}", "state=lost", "page=2"):
+        assert listed(pages.get(f"/webhooks/deliveries/?{query}").content.decode()) == everything
+    assert "Nothing was sent yet" in pages.get("/webhooks/deliveries/?state=delivered").content.decode()
+
+
+def test_deliveries_of_a_state_are_found_among_a_great_many(pages: Client, alice: Person, submit: Submit) -> None:
+    some = many(submit, 1000)[500]
+
+    plan = plans(lambda: pages.get(f"/webhooks/deliveries/?state=given%20up&after={some.pk}"))
+
+    assert "using deliveries_by_state" in plan, plan
 
 
 def test_a_new_secret_is_made_and_both_are_shown(pages: Client, alice: Person) -> None:
@@ -199,6 +243,20 @@ def test_an_address_that_answered_410_is_called_again_when_its_owner_says_so(pag
 
     assert listed
     assert not SilencedUrl.objects.exists()
+
+
+def test_of_many_addresses_that_answered_410_the_latest_are_shown(pages: Client, alice: Person) -> None:
+    gone = [SilencedUrl(api_key=alice.api_key, url=f"https://example.org/gone/{k}/") for k in range(51)]
+    SilencedUrl.objects.bulk_create(gone[:50])
+    all_of_them = pages.get("/webhooks/").content.decode()
+    SilencedUrl.objects.bulk_create(gone[50:])
+
+    latest = pages.get("/webhooks/").content.decode()
+
+    assert re.findall("/gone/([0-9]+)/", all_of_them) == [str(k) for k in range(49, -1, -1)]
+    assert re.findall("/gone/([0-9]+)/", latest) == [str(k) for k in range(50, 0, -1)]
+    words = "These are the latest 50; there are more."
+    assert (words in all_of_them, words in latest) == (False, True)
 
 
 def test_nobody_sees_or_touches_anothers(strangers: Client, alice: Person, submit: Submit) -> None:

@@ -18,4 +18,8 @@ class Migration(migrations.Migration):
                 condition=Q(fetch_lease_until__isnull=False),
             ),
         ),
+        AddIndexBesideWrites(
+            "delivery",
+            models.Index(fields=["account", "state", "-id"], name="deliveries_by_state"),
+        ),
     ]
