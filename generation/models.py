@@ -112,7 +112,7 @@ class Generation(models.Model):
             ),
             models.Index(fields=["account", "finished_at"], name="usage_of_an_account"),
             models.Index(fields=["finished_at"], name="usage_of_a_day"),
-            # What expires, and whether anything else uses a start image.
+            # What expires, and whether anything uses an upload.
             models.Index(
                 fields=["account", "finished_at"],
                 name="images_kept",

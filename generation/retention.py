@@ -81,10 +81,7 @@ def remove_images(generation: Generation) -> None:
 
 
 def remove_inputs(generation: Generation) -> None:
-    """Remove the start image and the mask, unless another generation uses the same file and still keeps it."""
-    for name in filter(None, (generation.init_image_name, generation.mask_image_name)):
-        if not users({name}).exclude(pk=generation.pk).exists():
-            storages["inputs"].delete(name)
+    storage.delete_inputs(generation)
     Generation.objects.filter(pk=generation.pk).update(inputs_expired_at=timezone.now())
 
 

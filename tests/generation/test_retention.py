@@ -20,9 +20,9 @@ from tests.generation.conftest import Submit, row
 NOTHING = {"images": 0, "inputs": 0, "uploads": 0, "attempts": 0, "events": 0}
 
 
-def made(submit: Submit, days_ago: float, by: Person, inputs: Inputs | None = None) -> Generation:
+def made(submit: Submit, days_ago: float, by: Person) -> Generation:
     """Return a success of so many days ago, with its file."""
-    start = inputs or Inputs(init_image_name=storage.save_input(b"start"))
+    start = Inputs(init_image_name=storage.save_input(b"start"))
     claim = services.claim(submit(start, mode="img2img", by=by).pk)
     assert claim
     storage.save_image(claim, 0, b"png", as_base64=True)
@@ -92,19 +92,6 @@ def test_what_is_not_over_is_left_alone(submit: Submit, alice: Person) -> None:
 
     assert retention.expire() == NOTHING
     assert storages["inputs"].exists(generation.init_image_name)
-
-
-def test_a_start_image_that_another_generation_keeps_stays(submit: Submit, alice: Person, person: Any) -> None:
-    on_plan(alice, input_days=1)
-    first = made(submit, 5, alice)
-    second = made(submit, 0, alice, Inputs(init_image_name=first.init_image_name))
-
-    retention.expire()
-    both = kept(first)[1]
-    Generation.objects.filter(pk=second.pk).update(finished_at=timezone.now() - timedelta(days=2))
-    retention.expire()
-
-    assert (both, kept(second)[1]) == (True, False)
 
 
 def test_what_the_storage_refuses_is_tried_again_and_keeps_nothing_else(
