@@ -86,10 +86,13 @@ def remove_inputs(generation: Generation) -> None:
 
 
 def users(names: set[str]) -> QuerySet[Generation]:
-    """Return the generations that keep these inputs."""
-    return Generation.objects.filter(
-        Q(init_image_name__in=names) | Q(mask_image_name__in=names), inputs_expired_at=None
-    )
+    """Return the generations that keep these inputs.
+
+    That a name is not empty is said as well: of more than a hundred PostgreSQL does not see it, and reads every row.
+    """
+    init = Q(init_image_name__in=names) & ~Q(init_image_name="")
+    mask = Q(mask_image_name__in=names) & ~Q(mask_image_name="")
+    return Generation.objects.filter(init | mask, inputs_expired_at=None)
 
 
 def remove_unused_uploads(now: datetime) -> int:

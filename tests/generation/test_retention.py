@@ -16,6 +16,7 @@ from generation.models import Delivery, Event, Generation
 from generation.params import Inputs
 from tests.conftest import Person
 from tests.generation.conftest import Submit, row
+from tests.plans import plans
 
 NOTHING = {"images": 0, "inputs": 0, "uploads": 0, "attempts": 0, "events": 0}
 
@@ -139,6 +140,18 @@ def test_uploads_that_nothing_uses_go_wherever_they_are(submit: Submit) -> None:
 
     assert removed == [0, 1]
     assert [storages["inputs"].exists(name) for name in (used, unused)] == [True, False]
+
+
+def test_what_uses_uploads_is_found_among_a_great_many_generations(submit: Submit) -> None:
+    submit(Inputs(init_image_name=storage.save_input(b"start"), mask_image_name=storage.save_input(b"mask")))
+    for _ in range(retention.BATCH):
+        storage.save_input(b"unused")
+
+    plan = plans(lambda: retention.remove_unused_uploads(timezone.now()))
+
+    assert "on uses_of_an_init_image" in plan, plan
+    assert "on uses_of_a_mask" in plan, plan
+    assert "Seq Scan on generation_generation" not in plan, plan
 
 
 @pytest.mark.usefixtures("anywhere", "db")
