@@ -70,5 +70,5 @@ def remove(parts: Iterable[dict[str, Any]]) -> None:
 
 def remove_unknown(known: set[str], before: datetime) -> None:
     """Remove the files of before whose names are not among the known, as a worker leaves them that is killed."""
-    stored = {f"{FOLDER}/{name}" for name in debris.names(storages["inputs"], FOLDER)}
-    debris.remove(storages["inputs"], stored - known, before)
+    stored = (f"{FOLDER}/{name}" for name in debris.names(storages["inputs"], FOLDER))
+    debris.remove(storages["inputs"], (name for name in stored if name not in known), before)

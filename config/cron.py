@@ -10,7 +10,7 @@ from rq.job import Job
 
 from accounts import jobs as accounts
 from billing import jobs as billing
-from generation.jobs import expire, sum_up_usage, sweep
+from generation.jobs import expire, remove_unused_uploads, sum_up_usage, sweep
 
 
 class HeadOfQueue(Queue):
@@ -42,5 +42,7 @@ rq.cron.register(accounts.expire, queue_name="io", cron="53 3 * * *", job_timeou
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)
 rq.cron.register(expire, queue_name="io", cron="41 * * * *", job_timeout=3600, result_ttl=0)
+# All that was ever uploaded is listed, a thousand names at a time.
+rq.cron.register(remove_unused_uploads, queue_name="io", cron="5 4 * * *", job_timeout=6 * 3600, result_ttl=0)
 # Often, since a run finds in no time that there is nothing to do: the first one after midnight does it.
 rq.cron.register(sum_up_usage, queue_name="io", interval=900, ttl=900, result_ttl=0, failure_ttl=24 * 3600)

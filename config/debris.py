@@ -1,20 +1,36 @@
 """Removes files that nobody knows of, as processes leave them that die at work."""
 
 import logging
-from collections.abc import Iterable
+import os
+import posixpath
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
-from django.core.files.storage import Storage
+from django.core.files.storage import FileSystemStorage, Storage
 
 logger = logging.getLogger(__name__)
 
 
-def names(storage: Storage, folder: str) -> list[str]:
-    """Return the names of the files in a folder of the storage; there are none where nothing was ever stored."""
-    try:
-        return list(storage.listdir(folder)[1])
-    except FileNotFoundError:
-        return []
+def names(storage: Storage, folder: str) -> Iterator[str]:
+    """Yield the names of the files in a folder of the storage, of which there may be millions.
+
+    There are none where nothing was ever stored.
+    """
+    return in_folder(storage.path(folder)) if isinstance(storage, FileSystemStorage) else in_bucket(storage, folder)
+
+
+def in_folder(path: str) -> Iterator[str]:
+    if os.path.exists(path):
+        with os.scandir(path) as entries:
+            yield from (entry.name for entry in entries if entry.is_file())
+
+
+def in_bucket(storage: Any, folder: str) -> Iterator[str]:
+    prefix = posixpath.join(storage.location, folder, "")
+    listing = storage.connection.meta.client.get_paginator("list_objects_v2")
+    for page in listing.paginate(Bucket=storage.bucket_name, Prefix=prefix, Delimiter="/"):
+        yield from (entry["Key"].removeprefix(prefix) for entry in page.get("Contents", ()))
 
 
 def remove(storage: Storage, files: Iterable[str], before: datetime) -> int:

@@ -5,7 +5,7 @@ import logging
 from django.conf import settings
 from django.utils import timezone
 
-from generation import erasure, fetch, images, services, storage, usage
+from generation import erasure, fetch, images, retention, services, storage, usage
 from generation.retention import expire as expire  # called by the clock, as is
 from generation.sweep import sweep as sweep
 
@@ -61,6 +61,11 @@ def store_image(url: str) -> str:
 def remove_files(pk: int) -> None:
     """Remove the files of a deleted generation (io worker)."""
     erasure.remove_files(pk)
+
+
+def remove_unused_uploads() -> None:
+    """Remove start images and masks that belong to no generation (io worker, called by the clock every night)."""
+    retention.remove_unused_uploads(timezone.now())
 
 
 def sum_up_usage() -> None:

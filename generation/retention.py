@@ -34,7 +34,6 @@ def expire() -> dict[str, int]:
         "inputs": sum(remove(rows, remove_inputs) for rows in over("input_days", now)),
         "attempts": Attempt.objects.filter(began_at__lt=now - EVENTS).delete()[0],
         "events": Event.objects.filter(created_at__lt=now - EVENTS).delete()[0],
-        "uploads": remove_unused_uploads(now),  # last: a storage that can't be listed ends the run
     }
 
 
@@ -98,7 +97,7 @@ def users(names: set[str]) -> QuerySet[Generation]:
 def remove_unused_uploads(now: datetime) -> int:
     """Remove uploads that no generation uses, as a process leaves them that dies while it submits."""
     inputs, removed = storages["inputs"], 0
-    names = iter(debris.names(inputs, ""))
+    names = debris.names(inputs, "")
     while batch := set(islice(names, BATCH)):
         used = {name for pair in users(batch).values_list("init_image_name", "mask_image_name") for name in pair}
         removed += debris.remove(inputs, batch - used, now - UNUSED)
