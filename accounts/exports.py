@@ -3,24 +3,27 @@
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts import packing, queue
 from accounts.holdings import File, Holding, holdings
 from accounts.models import Export, User
 from accounts.packing import Parcel
+from config.heart import Heart
 
 logger = logging.getLogger(__name__)
 
 LIFE = timedelta(days=7)  # of a finished export
 REST = timedelta(hours=1)  # of its life once a newer one is finished: it may just be being downloaded
 PATIENCE = timedelta(minutes=2)  # without a word from its worker, an export is begun again
+WORD_SECONDS = 20  # between two signs of life
 MOST_ATTEMPTS = 3
-ROWS_BETWEEN_WORDS = 50
+ROWS_BETWEEN_NOTES = 50
 
 
 class ClaimLost(Exception):
@@ -45,7 +48,7 @@ def run(pk: int) -> None:
         return
     mine = Export.objects.filter(pk=pk, attempt=export.attempt, state=Export.State.RUNNING)
     try:
-        with Parcel() as parcel:
+        with Heart("an export") as heart, heart.beating(partial(say_a_word, mine), WORD_SECONDS), Parcel() as parcel:
             pack(export, parcel)
     except ClaimLost:
         logger.warning("%s was taken over.", export)
@@ -61,6 +64,11 @@ def run(pk: int) -> None:
         else:
             packing.remove(parcel.parts)
     ring_next()
+
+
+def say_a_word(mine: QuerySet[Export]) -> None:
+    """Tell that the worker lives: a large part may be stored for longer than anybody's patience."""
+    mine.update(touched_at=timezone.now())
 
 
 def claim(pk: int) -> Export | None:
@@ -124,7 +132,7 @@ class Progress:
 
     def step(self) -> None:
         self.done += 1
-        if self.done % ROWS_BETWEEN_WORDS == 0:
+        if self.done % ROWS_BETWEEN_NOTES == 0:
             self.write(done=self.done)
 
     def write(self, **changes: Any) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from config.heart import Heart
 from generation import services
-from generation.heart import Heart
 from generation.models import Generation
 from generation.progress import SHOW_SECONDS, Show
 

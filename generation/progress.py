@@ -67,7 +67,7 @@ def publish(progress: Progress) -> None:
 
 
 class Show:
-    """Publishes one attempt's progress by a beat (heart.py), so that Redis never holds up the computing."""
+    """Publishes one attempt's progress by a beat (config.heart), so that Redis never holds up the computing."""
 
     def __init__(self, generation: Generation) -> None:
         self.now = Progress(generation.pk, generation.attempt, 0, 0)

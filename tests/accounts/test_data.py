@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import time
 import zipfile
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from accounts.models import Export, User
 from billing import ledger
 from billing.models import Entry, TopUp, Wallet
 from config import nudges
+from config.storage import FolderStorage
 from generation import services, storage
 from generation.models import Generation
 from generation.params import Inputs, Params
@@ -225,6 +227,24 @@ def test_a_worker_that_went_silent_is_replaced_and_can_write_nothing(bob: Person
     export.refresh_from_db()
     assert (export.state, export.attempt, export.total) == ("running", 2, 0)
     assert not [name for name in kept_files() if "exports/" in name]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_stores_a_part_slowly_is_not_replaced(bob: Person, monkeypatch: Any) -> None:
+    monkeypatch.setattr(exports, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(exports, "WORD_SECONDS", 0.05)
+    export, save, due = exports.request(bob.user), FolderStorage.save, []
+
+    def save_slowly(*args: Any) -> str:
+        time.sleep(2)
+        due.append(exports.due())
+        return save(*args)
+
+    monkeypatch.setattr(FolderStorage, "save", save_slowly)
+    exports.run(export.pk)
+
+    export.refresh_from_db()
+    assert (due, export.state, export.attempt, len(export.parts)) == ([[]], "ready", 1, 1)
 
 
 def test_an_export_is_given_up_after_three_silences(bob: Person) -> None:

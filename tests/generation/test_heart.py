@@ -1,11 +1,11 @@
-"""generation.heart: beats beside the work."""
+"""config.heart: beats beside the work."""
 
 import threading
 from itertools import count
 
 import pytest
 
-from generation.heart import Heart
+from config.heart import Heart
 
 
 def test_it_beats_while_the_block_runs_and_not_after() -> None:
