@@ -25,6 +25,7 @@ from office.forms import CreditsForm, SuspensionForm
 from office.impersonation import may_impersonate
 
 RECENT = 10
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,16 @@ class PersonAdmin(UserAdmin):
     def suspended(self, user: User) -> str | None:
         return f"since {user.suspended_at:%-d %b %Y}" if user.suspended_at else None
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Let superusers alone give rights: who could give them could take them too."""
+        fixed = super().get_readonly_fields(request, obj)
+        return fixed if request.user.is_superuser else (*fixed, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Keep accounts of staff to superusers: a new password or address would lend the account's rights."""
+        has_rights = obj is not None and (obj.is_staff or obj.is_superuser)
+        return super().has_change_permission(request, obj) and (request.user.is_superuser or not has_rights)
+
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # its money must stay explained: an account is suspended, or closed by its owner
 
@@ -108,6 +119,8 @@ class PersonAdmin(UserAdmin):
         if isinstance(user, User):
             context |= {
                 "dossier": dossier(user),
+                "may_change": self.has_change_permission(request, user),
+                "may_limit": request.user.has_perm("accounts.add_quotaoverride"),
                 "may_move_credits": request.user.has_perm("billing.add_entry"),
                 "may_impersonate": may_impersonate(hijacker=request.user, hijacked=user),  # type: ignore[arg-type]
             }
@@ -161,7 +174,7 @@ class PersonAdmin(UserAdmin):
 
     def changeable(self, request: HttpRequest, pk: int) -> User:
         user = get_object_or_404(User, pk=pk)
-        if not self.has_change_permission(request, user) or (user.is_superuser and not request.user.is_superuser):
+        if not self.has_change_permission(request, user):
             raise PermissionDenied
         return user
 

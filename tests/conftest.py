@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 
@@ -123,6 +124,22 @@ def bob(person: Callable[..., Person]) -> Person:
 def charlie(person: Callable[..., Person]) -> Person:
     """Staff."""
     return person("charlie", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def clerk(person: Callable[..., Person]) -> Callable[..., Client]:
+    """Return a function that gives the browser of dora: staff with the rights that are named, and no others."""
+
+    def log_in(*rights: str) -> Client:
+        dora = person("dora", is_staff=True)
+        for right in rights:
+            app, codename = right.split(".")
+            dora.user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        client = Client(raise_request_exception=False)
+        client.force_login(dora.user)
+        return client
+
+    return log_in
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""What staff who are not superusers may do about accounts: with the right to change them, never more."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+
+from accounts.authentication import authenticate
+from accounts.models import User
+from tests.conftest import Person
+
+Address = Callable[..., str]
+
+CHANGE = ("accounts.view_user", "accounts.add_user", "accounts.change_user", "accounts.delete_user")
+PASSWORDS = {"usable_password": "true", "password1": "pale otter", "password2": "pale otter"}
+
+
+@pytest.fixture
+def clerk_of_accounts(clerk: Callable[..., Client]) -> Client:
+    """May change accounts, and nothing else."""
+    return clerk(*CHANGE)
+
+
+def row(person: Person) -> dict[str, Any]:
+    user = User.objects.get(pk=person.user.pk)
+    rights = {"groups": [*user.groups.all()], "permissions": [*user.user_permissions.all()]}
+    return {name: value for name, value in vars(user).items() if name != "_state"} | rights
+
+
+def all_rights() -> dict[str, Any]:
+    """Return what a form would have to send to make somebody superuser in every way there is."""
+    group = Group.objects.create(name="Everything")
+    permissions = list(Permission.objects.values_list("pk", flat=True))
+    return {"is_staff": "on", "is_superuser": "on", "groups": [group.pk], "user_permissions": permissions}
+
+
+def test_a_clerk_changes_a_customer_and_gives_no_rights(
+    clerk_of_accounts: Client, bob: Person, address: Address
+) -> None:
+    before = row(bob)
+    form = {"email": "robert@example.org", "time_zone": "Europe/Berlin", "is_active": "on"}
+
+    reply = clerk_of_accounts.post(address(bob), form | all_rights())
+
+    assert reply.status_code == 302
+    assert row(bob) == before | {"email": "robert@example.org", "time_zone": "Europe/Berlin"}
+
+
+def test_a_clerk_adds_a_customer_and_gives_no_rights(clerk_of_accounts: Client) -> None:
+    clerk_of_accounts.post("/admin/accounts/user/add/", {"email": "emil@example.org"} | PASSWORDS | all_rights())
+
+    emil = User.objects.get(email="emil@example.org")
+    assert (emil.is_staff, emil.is_superuser, emil.get_all_permissions()) == (False, False, set())
+
+
+def test_a_superuser_gives_rights(staff: Client, bob: Person, address: Address) -> None:
+    form = {"email": "bob@example.org", "time_zone": "UTC", "is_active": "on", "is_staff": "on"}
+
+    staff.post(address(bob), form)
+
+    assert User.objects.get(pk=bob.user.pk).is_staff
+
+
+@pytest.mark.parametrize("rights", [{"is_staff": True}, {"is_superuser": True}])
+@pytest.mark.parametrize("what", ["change", "suspend", "reinstate", "revoke_keys", "delete", "password"])
+def test_accounts_of_staff_are_changed_by_superusers_alone(
+    clerk_of_accounts: Client,
+    staff: Client,
+    person: Callable[..., Person],
+    address: Address,
+    rights: dict[str, bool],
+    what: str,
+) -> None:
+    emil = person("emil", **rights)
+    before = row(emil)
+    page = address(emil).replace("change/", f"{what}/")
+    form = {"email": "dora2@example.org", "time_zone": "UTC", "reason": "Revenge", "post": "yes"} | PASSWORDS
+
+    assert clerk_of_accounts.post(page, form).status_code == 403
+    assert row(emil) == before
+    assert authenticate(emil.key).user == emil.user
+    assert staff.post(page, form).status_code == (403 if what == "delete" else 302)
+
+
+def test_a_clerk_does_not_change_themselves(clerk_of_accounts: Client, address: Address) -> None:
+    dora = User.objects.get(email="dora@example.org")
+
+    reply = clerk_of_accounts.post(f"/admin/accounts/user/{dora.pk}/change/", {"email": "x@example.org"} | all_rights())
+
+    assert reply.status_code == 403
+    assert not User.objects.get(pk=dora.pk).is_superuser
+
+
+def test_a_clerk_looks_at_staff_and_sees_no_buttons(
+    clerk_of_accounts: Client, charlie: Person, bob: Person, address: Address
+) -> None:
+    of_staff, of_customer = (clerk_of_accounts.get(address(person)).content.decode() for person in (charlie, bob))
+
+    assert buttons(of_staff) == set()
+    assert buttons(of_customer) == {"Suspend", "Revoke all keys"}
+    assert charlie.user.password not in of_staff
+
+
+def buttons(page: str) -> set[str]:
+    return set(re.findall(r'class="office-button[^>]*>([^<]+)<', page))
