@@ -28,7 +28,7 @@ class GenerationAdmin(ReadOnly):
     def mode(self, generation: Generation) -> str:
         return str(generation.params["mode"])
 
-    @admin.action(description="Cancel: the credits go back", permissions=["view"])
+    @admin.action(description="Cancel: the credits go back", permissions=["cancel"])
     def cancel(self, request: HttpRequest, generations: QuerySet[Generation]) -> None:
         canceled = 0
         for generation in generations:
@@ -46,6 +46,9 @@ class GenerationAdmin(ReadOnly):
                 audit.note(generation, credits_given_back=(0, credits))
                 returned += credits
         messages.success(request, f"{returned:,} credits went back.")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("generation.change_generation"))
 
     def has_give_credits_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("billing.add_entry"))
@@ -71,11 +74,14 @@ class DeliveryAdmin(ReadOnly):
     inlines = (AttemptInline,)
     actions = ("resend",)
 
-    @admin.action(description="Send again what was given up", permissions=["view"])
+    @admin.action(description="Send again what was given up", permissions=["resend"])
     def resend(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         for delivery in deliveries.filter(state=Delivery.State.GIVEN_UP):
             audit.note(delivery, sent_again=("no", "yes"))
         messages.success(request, f"{listening.resend(deliveries)} deliveries are tried again.")
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("generation.change_delivery"))
 
 
 @admin.register(Event)

@@ -1,4 +1,4 @@
-"""What staff who are not superusers may do about accounts: with the right to change them, never more."""
+"""What staff who are not superusers may see and do: what their rights name, and never more."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,10 @@ from django.test import Client
 
 from accounts.authentication import authenticate
 from accounts.models import User
+from generation import services
+from generation.models import Delivery, Generation
+from generation.params import Inputs, Params
+from tests.belongings import furnish
 from tests.conftest import Person
 
 Address = Callable[..., str]
@@ -106,3 +110,57 @@ def test_a_clerk_looks_at_staff_and_sees_no_buttons(
 
 def buttons(page: str) -> set[str]:
     return set(re.findall(r'class="office-button[^>]*>([^<]+)<', page))
+
+
+SEE = "generation.view_generation"
+
+
+@pytest.fixture
+def generation(alice: Person) -> Generation:
+    return services.submit(alice.user, Params(mode="text2img", prompt="a cat", seed=1), Inputs(), api_key=alice.api_key)
+
+
+@pytest.mark.parametrize(
+    ("rights", "status"), [([SEE, "billing.add_entry"], "queued"), (["generation.change_generation"], "canceled")]
+)
+def test_generations_are_canceled_with_the_right_to_change_them(
+    clerk: Callable[..., Client], generation: Generation, rights: list[str], status: str
+) -> None:
+    act(clerk(*rights), generation, "cancel")
+
+    assert Generation.objects.get().status == status
+
+
+@pytest.mark.parametrize(
+    ("rights", "back"), [([SEE, "generation.change_generation"], False), ([SEE, "billing.add_entry"], True)]
+)
+def test_credits_are_given_back_with_the_right_to_add_entries(
+    clerk: Callable[..., Client], generation: Generation, alice: Person, rights: list[str], back: bool
+) -> None:
+    claimed = services.claim(generation.pk)
+    assert claimed
+    services.succeed(claimed, [False], 1.0, 1.0, "model", "", "")
+    paid = alice.balance
+
+    act(clerk(*rights), generation, "give_credits_back")
+
+    assert alice.balance == (1000 if back else paid)
+
+
+@pytest.mark.parametrize(
+    ("rights", "state"), [(["generation.view_delivery"], "given up"), (["generation.change_delivery"], "pending")]
+)
+def test_webhooks_are_sent_again_with_the_right_to_change_them(
+    clerk: Callable[..., Client], alice: Person, rights: list[str], state: str
+) -> None:
+    delivery = furnish(alice).delivery
+    Delivery.objects.update(state=Delivery.State.GIVEN_UP)
+
+    act(clerk(*rights), delivery, "resend")
+
+    assert Delivery.objects.get(pk=delivery.pk).state == state
+
+
+def act(client: Client, thing: Generation | Delivery, action: str) -> None:
+    """Tick one row of its list and send the action."""
+    client.post(f"/admin/generation/{thing._meta.model_name}/", {"action": action, "_selected_action": [thing.pk]})
