@@ -63,7 +63,7 @@ UNFOLD = {
                     rows("Generations", "image", "generation", "generation"),
                     rows("Webhooks", "webhook", "generation", "delivery"),
                     item("Models", "deployed_code", "served_models", "generation.view_generation"),
-                    item("Queues and workers", "dns", "django_rq:home"),
+                    item("Queues and workers", "dns", "django_rq:home", "django_rq.admin"),
                 ],
             },
             {

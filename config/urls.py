@@ -1,6 +1,5 @@
 """Every address of the site."""
 
-import django_rq.urls
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib import admin
@@ -34,7 +33,7 @@ urlpatterns = [
     ),
     path("hijack/acquire/", impersonation.Acquire.as_view()),
     path("hijack/", include("hijack.urls")),
-    path("admin/rq/", include(django_rq.urls)),
+    path("admin/rq/", include("office.queues")),
     path("admin/models/", serving.page, name="served_models"),
     path("admin/", admin.site.urls),
 ]

@@ -6,14 +6,15 @@ from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
+from django_rq.models import Dashboard
 from unfold.admin import ModelAdmin
 
 from accounts.read_only import ReadOnly
 from office import log, people  # noqa: F401  (they register their pages)
 from office.models import Announcement
 
-# Secrets of second factors, and rows that follow from the account's own pages.
-admin.site.unregister([Authenticator, EmailAddress, Group, UserSession])
+# Secrets of second factors, rows that follow from the account's own pages, and the second door to office/queues.py.
+admin.site.unregister([Authenticator, Dashboard, EmailAddress, Group, UserSession])
 
 
 @admin.register(Announcement)

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django_rq.settings import get_queues_list
 
 from accounts.authentication import authenticate
 from accounts.models import User
+from config import nudges
 from generation import services
 from generation.models import Delivery, Generation
 from generation.params import Inputs, Params
+from tests.addresses import addresses
 from tests.belongings import furnish
 from tests.conftest import Person
 
@@ -164,3 +167,33 @@ def test_webhooks_are_sent_again_with_the_right_to_change_them(
 def act(client: Client, thing: Generation | Delivery, action: str) -> None:
     """Tick one row of its list and send the action."""
     client.post(f"/admin/generation/{thing._meta.model_name}/", {"action": action, "_selected_action": [thing.pk]})
+
+
+OPEN = {  # to all staff: what is about nobody, and themselves
+    *("/admin/", "/admin/jsi18n/", "/admin/search/", "/admin/password_change/", "/admin/password_change/done/")
+}
+
+
+def test_staff_without_rights_see_nothing_but_the_first_page(clerk: Callable[..., Client], alice: Person) -> None:
+    client, owned = clerk(), furnish(alice)
+    inside = [address.path(owned) for address in addresses() if address.route.startswith("admin/")]
+    inside.remove("/admin/r/1/1/")  # leads to the page of a row that has one; ours have none
+
+    answers = {path: client.get(path).status_code for path in inside}
+
+    assert {path for path, status in answers.items() if status == 200} == OPEN
+
+
+@pytest.mark.parametrize(
+    ("rights", "left"), [(["generation.view_generation", "generation.change_generation"], 1), (["django_rq.admin"], 0)]
+)
+def test_queues_are_emptied_with_the_right_to_them(clerk: Callable[..., Client], rights: list[str], left: int) -> None:
+    nudges.enqueue("generation.jobs.deliver", 1)
+    names = [queue["name"] for queue in get_queues_list()]
+    client = clerk(*rights)
+
+    client.post(f"/admin/rq/queues/{names.index('io')}/empty/")
+
+    assert nudges.named("io").count == left
+    assert client.get("/admin/rq/").status_code == (403 if left else 200)
+    assert ('href="/admin/rq/"' in client.get("/admin/").content.decode()) == (not left)
