@@ -1,6 +1,5 @@
 """One person on one page: balance, plan, use, keys, payments and work, with what staff may do about them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,54 +12,17 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from accounts import audit, keys, quotas
+from accounts import audit, keys
 from accounts.admin import UserAdmin
-from accounts.models import ApiKey, QuotaOverride, User
-from accounts.quotas import Allowance, Limits
+from accounts.models import ApiKey, User
 from billing import ledger
-from billing.models import Entry, Purchase, Subscription, TopUp, Wallet
-from generation import services
-from generation.models import Generation
+from billing.models import Wallet
+from office.dossier import dossier
 from office.forms import CreditsForm, SuspensionForm
 from office.impersonation import may_impersonate
+from office.rights import may_see
 
-RECENT = 10
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
-
-
-@dataclass(frozen=True)
-class Dossier:
-    """What is known of a person."""
-
-    user: User
-    wallet: Wallet | None
-    subscription: Subscription | None
-    top_up: TopUp | None
-    limits: Limits
-    allowances: list[Allowance]
-    overrides: list[QuotaOverride]
-    api_keys: list[ApiKey]
-    generations: list[Generation]
-    entries: list[Entry]
-    purchases: list[Purchase]
-
-
-def dossier(user: User) -> Dossier:
-    """Gather what staff want to see of an account."""
-    subscriptions = Subscription.objects.filter(user=user, status__in=Subscription.LIVE).select_related("offer__plan")
-    return Dossier(
-        user=user,
-        wallet=Wallet.objects.filter(user=user).first(),
-        subscription=subscriptions.order_by("-created_at").first(),
-        top_up=TopUp.objects.filter(user=user).first(),
-        limits=quotas.limits(user),
-        allowances=quotas.allowances(user, services.live(user)),
-        overrides=list(QuotaOverride.objects.filter(user=user, ends_at__gt=timezone.now()).order_by("-pk")),
-        api_keys=list(ApiKey.objects.filter(user=user).order_by("-pk")[: 3 * RECENT]),
-        generations=list(Generation.objects.filter(account=user).order_by("-pk")[:RECENT]),
-        entries=list(Entry.objects.filter(wallet_id=user.pk).order_by("-pk")[:RECENT]),
-        purchases=list(Purchase.objects.filter(user=user).order_by("-created_at")[:RECENT]),
-    )
 
 
 admin.site.unregister(User)
@@ -84,6 +46,10 @@ class PersonAdmin(UserAdmin):
     @admin.display(description="Suspended", ordering="suspended_at", empty_value="")
     def suspended(self, user: User) -> str | None:
         return f"since {user.suspended_at:%-d %b %Y}" if user.suspended_at else None
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = super().get_list_display(request)
+        return [name for name in columns if name != "balance" or may_see(request, Wallet)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Let superusers alone give rights: who could give them could take them too."""
@@ -118,7 +84,7 @@ class PersonAdmin(UserAdmin):
         context = extra_context or {}
         if isinstance(user, User):
             context |= {
-                "dossier": dossier(user),
+                "dossier": dossier(request, user),
                 "may_change": self.has_change_permission(request, user),
                 "may_limit": request.user.has_perm("accounts.add_quotaoverride"),
                 "may_move_credits": request.user.has_perm("billing.add_entry"),
@@ -128,9 +94,9 @@ class PersonAdmin(UserAdmin):
 
     def move_credits(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Give or take credits: one entry of the ledger, with the reason."""
-        if not request.user.has_perm("billing.add_entry"):
-            raise PermissionDenied
         user = get_object_or_404(User, pk=pk)
+        if not (self.has_view_permission(request, user) and request.user.has_perm("billing.add_entry")):
+            raise PermissionDenied
         form = CreditsForm(request.POST or None)
         if not form.is_valid():
             return self.form_page(request, user, form, "Give or take credits", "Move the credits")

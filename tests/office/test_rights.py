@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.utils import timezone
 from django_rq.settings import get_queues_list
 
 from accounts.authentication import authenticate
-from accounts.models import User
+from accounts.models import QuotaOverride, User
 from config import nudges
 from generation import services
 from generation.models import Delivery, Generation
@@ -197,3 +199,57 @@ def test_queues_are_emptied_with_the_right_to_them(clerk: Callable[..., Client],
     assert nudges.named("io").count == left
     assert client.get("/admin/rq/").status_code == (403 if left else 200)
     assert ('href="/admin/rq/"' in client.get("/admin/").content.decode()) == (not left)
+
+
+PARTS = {  # the right to see it → a word that only this part of a person's page has
+    "billing.view_wallet": "<dt>Credits</dt>",
+    "billing.view_subscription": "no subscription",
+    "billing.view_topup": "never turned on",
+    "accounts.view_quotaoverride": "Unpaid invoice",
+    "accounts.view_apikey": 'aria-label="API keys"',
+    "generation.view_generation": "<td>a cat</td>",
+    "billing.view_entry": "test:alice",
+    "billing.view_purchase": "Nothing was paid yet.",
+}
+
+
+@pytest.mark.parametrize("right", [None, *PARTS])
+def test_each_part_of_a_person_s_page_needs_its_own_right(
+    clerk: Callable[..., Client], alice: Person, generation: Generation, address: Address, right: str | None
+) -> None:
+    limits = {"ends_at": timezone.now() + timedelta(days=1), "reason": "Unpaid invoice", "most_steps": 5}
+    QuotaOverride.objects.create(user=alice.user, **limits)
+    client = clerk("accounts.view_user", *([right] if right else []))
+
+    page = client.get(address(alice)).content.decode()
+
+    assert {name for name, words in PARTS.items() if words in page} == ({right} if right else set())
+
+
+def test_the_list_of_accounts_shows_credits_to_those_who_may_see_wallets(
+    clerk: Callable[..., Client], alice: Person
+) -> None:
+    client = clerk("accounts.view_user")
+    before = client.get("/admin/accounts/user/").content.decode()
+    give("billing.view_wallet")
+    after = client.get("/admin/accounts/user/").content.decode()
+
+    assert ["alice@example.org" in page for page in (before, after)] == [True, True]
+    assert ["1,000" in page for page in (before, after)] == [False, True]
+
+
+def test_the_form_that_moves_credits_names_nobody_to_those_who_may_not_see_accounts(
+    clerk: Callable[..., Client], alice: Person, address: Address
+) -> None:
+    client = clerk("billing.add_entry")
+    assert client.get(address(alice, "credits")).status_code == 403
+
+    give("accounts.view_user")
+    assert client.get(address(alice, "credits")).status_code == 200
+
+
+def give(right: str) -> None:
+    """Give dora another right."""
+    app, codename = right.split(".")
+    permission = Permission.objects.get(content_type__app_label=app, codename=codename)
+    User.objects.get(email="dora@example.org").user_permissions.add(permission)
