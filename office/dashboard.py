@@ -1,11 +1,11 @@
 """The day's numbers on the admin's first page: what was made, sold and failed, and how long people wait."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, DurationField, ExpressionWrapper, F, IntegerField, Q, Sum
+from django.db.models import Count, DurationField, ExpressionWrapper, F, IntegerField, Model, Q, Sum
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, TruncDate
 from django.http import HttpRequest
@@ -17,6 +17,7 @@ from billing.money import shown
 from config.charts import Box, Chart, bars, dated
 from generation import queue
 from generation.models import FINAL, LIVE, Generation, Status
+from office.rights import may_see
 
 DAYS = 14
 SLOW_SHARE = 0.95
@@ -58,21 +59,30 @@ class Now:
 
 
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the numbers to the context of the first page (django-unfold calls this)."""
+    """Add the numbers to the context of the first page (django-unfold calls this): those of rows that one may see."""
     days = recent_days(timezone.now().date())
-    return context | {"title": "Today", "today": days[-1], "now": now(), "charts": list(charts(days))}
-
-
-def charts(days: list[Day]) -> Iterator[Chart]:
-    labels = dated(day.day for day in days)
-    counted = {
-        "Images": [day.images for day in days],
-        "Credits sold": [day.sold_credits for day in days],
-        "Failures": [day.failed for day in days],
-        "New accounts": [day.joined for day in days],
+    seen = {model for model in (Generation, Purchase, User) if may_see(request, model)}
+    return context | {
+        "title": "Today",
+        "today": days[-1],
+        "now": now() if Generation in seen else None,
+        "may_see_sales": Purchase in seen,
+        "charts": list(charts(days, seen)),
     }
-    for title, values in counted.items():
-        yield bars(title.lower(), title, labels, {"": values}, CHART_BOX, top=max(values))
+
+
+def charts(days: list[Day], seen: Container[type[Model]]) -> Iterator[Chart]:
+    """Yield the charts of what is counted from the models."""
+    labels = dated(day.day for day in days)
+    counted: list[tuple[str, type[Model], list[int]]] = [
+        ("Images", Generation, [day.images for day in days]),
+        ("Credits sold", Purchase, [day.sold_credits for day in days]),
+        ("Failures", Generation, [day.failed for day in days]),
+        ("New accounts", User, [day.joined for day in days]),
+    ]
+    for title, model, values in counted:
+        if model in seen:
+            yield bars(title.lower(), title, labels, {"": values}, CHART_BOX, top=max(values))
 
 
 def recent_days(today: date) -> list[Day]:

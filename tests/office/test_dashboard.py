@@ -1,6 +1,7 @@
 """The admin's first page: the day's numbers."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -62,6 +63,29 @@ def test_an_empty_site_has_a_first_page_too(staff: Client) -> None:
 
     assert reply.status_code == 200
     assert "nothing has ended yet" in reply.content.decode()
+
+
+MADE = ["Images today", "Failures today", "In the queue", "GPU workers", "95 % were ready within"]
+
+
+@pytest.mark.parametrize(
+    ("rights", "tiles", "charts"),
+    [
+        ([], [], []),
+        (["generation.view_generation"], MADE, ["Images", "Failures"]),
+        (["billing.view_purchase"], ["Credits sold today"], ["Credits sold"]),
+        (["accounts.view_user"], [], ["New accounts"]),
+    ],
+)
+def test_each_number_needs_the_right_to_see_what_it_is_counted_from(
+    clerk: Callable[..., Client], alice: Person, rights: list[str], tiles: list[str], charts: list[str]
+) -> None:
+    make(alice)
+
+    page = clerk(*rights).get("/admin/").content.decode()
+
+    assert re.findall(r"<dt>(.*?)</dt>", page) == tiles
+    assert re.findall(r'aria-label="(.*?), day by day"', page) == charts
 
 
 @pytest.mark.parametrize(("seconds", "p95"), [([], None), ([3], 3), ([*range(1, 21)], 19), ([5] * 99 + [500], 5)])
