@@ -1,4 +1,4 @@
-"""Keeps the admin closed to staff without a second factor, where the site asks for one."""
+"""Keeps what staff do closed to staff without a second factor, where the site asks for one."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,8 @@ from django.shortcuts import redirect
 
 from accounts.models import User
 
+DOORS = ("/admin/", "/hijack/acquire/")
+
 
 class SecondFactor:
     """Middleware that sends staff to the page where a second factor is set up, until they have one."""
@@ -18,7 +20,7 @@ class SecondFactor:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if settings.STAFF_SECOND_FACTOR and request.path.startswith("/admin/"):
+        if settings.STAFF_SECOND_FACTOR and request.path.startswith(DOORS):
             user = request.user
             if isinstance(user, User) and user.is_staff and not is_mfa_enabled(user):
                 messages.warning(request, "The admin wants a second factor: set one up here first.")

@@ -1,4 +1,4 @@
-"""The admin behind a second factor, and images that no browser takes for a page."""
+"""What staff do is behind a second factor, and images that no browser takes for a page."""
 
 from typing import Any
 
@@ -23,6 +23,22 @@ def test_staff_without_a_second_factor_are_sent_to_set_one_up(charlie: Person, s
 
     assert [(reply.status_code, reply.url) for reply in before] == [(302, "/account/2fa/")] * 3
     assert after.status_code == 200
+
+
+def test_nobody_acts_as_a_customer_without_a_second_factor(charlie: Person, alice: Person, settings: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = True
+    client = logged_in(charlie.user)
+
+    before = client.post("/hijack/acquire/", {"user_pk": alice.user.pk})
+    still = client.get("/account/2fa/").context["user"]
+    Authenticator.objects.create(user=charlie.user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    client.post("/hijack/acquire/", {"user_pk": alice.user.pk})
+    as_alice = client.get("/billing/").context["user"]
+    client.post("/hijack/release/")
+
+    assert (before.status_code, before.url, still) == (302, "/account/2fa/", charlie.user)
+    assert as_alice == alice.user
+    assert client.get("/billing/").context["user"] == charlie.user
 
 
 def test_where_the_site_asks_for_none_they_are_let_in(charlie: Person, settings: Any) -> None:
