@@ -14,7 +14,8 @@ from accounts.models import User
 
 def may_impersonate(*, hijacker: User, hijacked: User | None) -> bool:
     """Let superusers act as customers: never as other staff, whose rights they would borrow."""
-    return bool(hijacked and hijacked.is_active and not hijacked.is_staff and hijacker.is_superuser)
+    is_customer = bool(hijacked and hijacked.is_active and not hijacked.is_staff)
+    return is_customer and hijacker.is_staff and hijacker.is_superuser
 
 
 class Acquire(AcquireUserView):

@@ -7,6 +7,8 @@ import pytest
 from auditlog.models import LogEntry
 from django.test import Client
 
+from accounts import closing
+from accounts.models import User
 from tests.conftest import Person
 
 BANNER = "You see the site as <strong>alice@example.org</strong>"
@@ -57,6 +59,23 @@ def test_nobody_becomes_staff_and_customers_become_nobody(
     assert become(clerk, alice).status_code == 403
     assert become(Client(), alice).status_code == 302  # to the login
     assert customer.get("/billing/").context["user"] == bob.user
+
+
+def test_accounts_that_cannot_log_in_are_not_acted_as(
+    staff: Client, alice: Person, bob: Person, charlie: Person
+) -> None:
+    User.objects.filter(pk=alice.user.pk).update(is_active=False)
+    closing.close(bob.user)
+
+    assert [become(staff, person).status_code for person in (alice, bob)] == [403, 403]
+    assert staff.get("/billing/").context["user"] == charlie.user
+
+
+def test_a_superuser_who_is_staff_no_more_acts_as_nobody(alice: Person, person: Callable[..., Person]) -> None:
+    emil = Client()
+    emil.force_login(person("emil", is_superuser=True).user)
+
+    assert become(emil, alice).status_code == 403
 
 
 @pytest.mark.parametrize("pk", ["abc", "", "1\0", "9" * 30, "-1"])
