@@ -1,9 +1,30 @@
 """What staff fill in about an account."""
 
 import uuid
+from typing import Any
 
 from django import forms
+from unfold.forms import UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from accounts.models import User
+
+
+class NewUser(UserCreationForm):
+    """Creates an account from an e-mail address."""
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class UserForm(UserChangeForm):
+    """Changes an account; what staff left alone stays as it is now, not as it was when they opened the page."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = not field.disabled  # the password's is its hash
 
 
 class CreditsForm(forms.Form):

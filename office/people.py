@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
@@ -11,32 +12,41 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm
 
 from accounts import audit, keys
-from accounts.admin import UserAdmin
-from accounts.models import ApiKey, User
+from accounts.admin import save_changed
+from accounts.models import ApiKey, User, trust_address
 from billing import ledger
 from billing.models import Wallet
 from office.dossier import dossier
-from office.forms import CreditsForm, SuspensionForm
+from office.forms import CreditsForm, NewUser, SuspensionForm, UserForm
 from office.impersonation import may_impersonate
 from office.rights import may_see
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-admin.site.unregister(User)
-
-
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin, ModelAdmin):
     """The account's fields, below everything that is known of it."""
 
     change_form_outer_before_template = "office/_dossier.html"
+    form = UserForm
+    add_form = NewUser
+    change_password_form = AdminPasswordChangeForm
+    ordering = ("-id",)
     list_display = ("email", "plan", "balance", "suspended", "is_staff", "joined_at")
     list_filter = ("plan", ("suspended_at", admin.EmptyFieldListFilter), "is_active", "is_staff")
     list_select_related = ("plan", "wallet")
-    inlines = ()  # type: ignore[assignment]  # the keys are in the dossier
+    search_fields = ("email",)
+    fieldsets = (
+        (None, {"fields": ("email", "password", "plan", "time_zone", "joined_at", "last_login")}),
+        ("Permissions", {"fields": ("is_active", *RIGHTS)}),
+    )
+    readonly_fields = ("joined_at", "last_login")
+    add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
 
     @admin.display(description="Credits", ordering="wallet__balance")
     def balance(self, user: User) -> str:
@@ -63,6 +73,14 @@ class PersonAdmin(UserAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # its money must stay explained: an account is suspended, or closed by its owner
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            save_changed(obj, form)
+        else:
+            super().save_model(request, obj, form, change)
+        if not change or "email" in form.changed_data:
+            trust_address(obj)
 
     def get_urls(self) -> list[Any]:
         pages = {
