@@ -42,8 +42,11 @@ def row(person: Person) -> dict[str, Any]:
 def all_rights() -> dict[str, Any]:
     """Return what a form would have to send to make somebody superuser in every way there is."""
     group = Group.objects.create(name="Everything")
-    permissions = list(Permission.objects.values_list("pk", flat=True))
-    return {"is_staff": "on", "is_superuser": "on", "groups": [group.pk], "user_permissions": permissions}
+    return {"is_staff": "on", "is_superuser": "on", "groups": [group.pk], "user_permissions": all_permissions()}
+
+
+def all_permissions() -> list[int]:
+    return list(Permission.objects.values_list("pk", flat=True))
 
 
 def test_a_clerk_changes_a_customer_and_gives_no_rights(
@@ -253,3 +256,18 @@ def give(right: str) -> None:
     app, codename = right.split(".")
     permission = Permission.objects.get(content_type__app_label=app, codename=codename)
     User.objects.get(email="dora@example.org").user_permissions.add(permission)
+
+
+def test_roles_are_made_and_changed_by_superusers_alone(clerk: Callable[..., Client], staff: Client) -> None:
+    role = Group.objects.create(name="Clerks")
+    client = clerk("auth.view_group", "auth.add_group", "auth.change_group", "auth.delete_group")
+    form = {"name": "Everything", "permissions": all_permissions()}
+    own = f"/admin/auth/group/{role.pk}"
+
+    assert client.get(f"{own}/change/").status_code == 200
+    refused = [client.post(f"{own}/change/", form), client.post("/admin/auth/group/add/", form)]
+    refused.append(client.post(f"{own}/delete/", {"post": "yes"}))
+
+    assert [reply.status_code for reply in refused] == [403] * 3
+    assert [(one.name, one.permissions.count()) for one in Group.objects.all()] == [("Clerks", 0)]
+    assert staff.post(f"{own}/change/", form).status_code == 302
