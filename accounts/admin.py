@@ -63,6 +63,9 @@ class ApiKeyAdmin(ModelAdmin):
     search_fields = ("user__email", "last_four")
     actions = ("revoke",)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        return ("user",) if obj else ()  # who has the secret would act as the other account
+
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
             messages.warning(request, f"The new key, shown only now: {obj.set_secret()}")

@@ -271,3 +271,13 @@ def test_roles_are_made_and_changed_by_superusers_alone(clerk: Callable[..., Cli
     assert [reply.status_code for reply in refused] == [403] * 3
     assert [(one.name, one.permissions.count()) for one in Group.objects.all()] == [("Clerks", 0)]
     assert staff.post(f"{own}/change/", form).status_code == 302
+
+
+def test_a_key_stays_its_account_s(clerk: Callable[..., Client], alice: Person, bob: Person) -> None:
+    client = clerk("accounts.change_apikey")
+    form = {"user": alice.user.pk, "name": "shop", "scope": "read"}
+
+    client.post(f"/admin/accounts/apikey/{bob.api_key.pk}/change/", form)
+
+    key = authenticate(bob.key)
+    assert (key.user, key.name, key.scope) == (bob.user, "shop", "read")
