@@ -74,6 +74,10 @@ class PersonAdmin(UserAdmin, ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # its money must stay explained: an account is suspended, or closed by its owner
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Tell no secret letter by letter by who is left in the list; Django sees to the password's hash."""
+        return "webhook_secret" not in lookup and super().lookup_allowed(lookup, value, request)
+
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
             save_changed(obj, form)

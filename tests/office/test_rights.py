@@ -281,3 +281,18 @@ def test_a_key_stays_its_account_s(clerk: Callable[..., Client], alice: Person, 
 
     key = authenticate(bob.key)
     assert (key.user, key.name, key.scope) == (bob.user, "shop", "read")
+
+
+@pytest.mark.parametrize(
+    ("right", "look_up"),
+    [
+        ("usersessions.view_usersession", "usersessions/usersession/?session_key__startswith="),
+        ("accounts.view_user", "accounts/user/?webhook_secret__startswith="),
+        ("accounts.view_user", "accounts/user/?previous_webhook_secret__startswith="),
+        ("accounts.view_user", "accounts/user/?password__startswith="),
+    ],
+)
+def test_no_list_tells_a_secret_by_who_is_left_when_one_guesses(
+    clerk: Callable[..., Client], right: str, look_up: str
+) -> None:
+    assert clerk(right).get(f"/admin/{look_up}a").status_code == 400
