@@ -6,13 +6,11 @@ from django.core.files.storage import default_storage
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from config.navigation import exists
 from config.sites import base_url
 from config.storage import IMMUTABLE
 from generation.samples import samples
 from generation.storage import FileLost, read
 
-WORKPLACES = ("/playground/", "/keys/")  # the first that the site has
 FIRST_CALL = {"prompt": "a red apple on a blue background"}
 
 # Only what storage.py wrote as a result, under its random name: no other file can be asked for.
@@ -21,9 +19,9 @@ CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "base64": "text/plain
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Show what this site is, or to people who know it their workplace."""
+    """Show what this site is, or lead people who know it to the playground."""
     if request.user.is_authenticated:
-        return redirect(next(address for address in WORKPLACES if exists(address)))
+        return redirect("playground")
     base = base_url(request)
     return render(request, "home.html", {"base_url": base, "samples": samples(base, "text2img", FIRST_CALL)})
 

@@ -35,8 +35,16 @@ def test_its_call_is_accepted_as_it_stands(client: Client, alice: Person, transa
     assert reply["status"] == "processing"
 
 
-def test_people_who_are_logged_in_go_to_their_work(alice: Person) -> None:
-    assert logged_in(alice.user).get("/").status_code == 302
+def test_people_who_are_logged_in_go_to_the_playground(alice: Person) -> None:
+    assert logged_in(alice.user).get("/")["Location"] == "/playground/"
+
+
+def test_every_link_of_the_navigation_leads_to_a_page(client: Client, alice: Person) -> None:
+    for browser in (client, logged_in(alice.user)):
+        links = [section.address for section in browser.get("/docs/").context["sections"]]
+
+        assert [browser.get(link).status_code for link in links] == [200] * len(links)
+        assert links
 
 
 def test_the_start_page_tells_what_is_on_sale(client: Client, db: None, settings: Any) -> None:
