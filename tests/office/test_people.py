@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.authentication import InvalidKey, authenticate
@@ -132,17 +131,27 @@ def test_all_keys_of_an_account_are_revoked_at_once(staff: Client, alice: Person
 
 @pytest.mark.parametrize("what", ["credits", "suspend", "reinstate", "revoke_keys"])
 def test_only_staff_with_the_right_may(
-    person: Callable[..., Person], alice: Person, address: Address, what: str
+    clerk: Callable[..., Client], alice: Person, address: Address, what: str
 ) -> None:
-    clerk = person("dora", is_staff=True)
-    clerk.user.user_permissions.add(Permission.objects.get(codename="view_user"))
-    client = Client()
-    client.force_login(clerk.user)
-
-    assert client.post(address(alice, what), credits_form(5)).status_code == 403
+    assert clerk("accounts.view_user").post(address(alice, what), credits_form(5)).status_code == 403
     assert alice.balance == 1000
     assert authenticate(alice.key)
     assert User.objects.get(pk=alice.user.pk).suspended_at is None
+
+
+def test_with_the_right_to_change_accounts_a_clerk_suspends_and_revokes_and_moves_no_credits(
+    clerk: Callable[..., Client], alice: Person, address: Address
+) -> None:
+    client = clerk("accounts.change_user")
+
+    statuses = [client.post(address(alice, what), credits_form(5)).status_code for what in ("suspend", "revoke_keys")]
+
+    assert statuses == [302, 302]
+    assert User.objects.get(pk=alice.user.pk).suspension_reason == "Sorry for the wait"
+    with pytest.raises(InvalidKey):
+        authenticate(alice.key)
+    assert client.post(address(alice, "credits"), credits_form(5)).status_code == 403
+    assert alice.balance == 1000
 
 
 @pytest.mark.parametrize("what", ["credits", "suspend", "reinstate", "revoke_keys"])
