@@ -61,6 +61,7 @@ class ApiKeyAdmin(ModelAdmin):
     list_display = ("name", "user", "last_four", "scope", "created_at", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
     search_fields = ("user__email", "last_four")
+    autocomplete_fields = ("user",)
     actions = ("revoke",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:

@@ -283,6 +283,20 @@ def test_a_key_stays_its_account_s(clerk: Callable[..., Client], alice: Person, 
     assert (key.user, key.name, key.scope) == (bob.user, "shop", "read")
 
 
+def test_the_form_of_a_new_key_lists_no_accounts(clerk: Callable[..., Client], alice: Person) -> None:
+    client = clerk("accounts.add_apikey")
+
+    page = client.get("/admin/accounts/apikey/add/").content.decode()
+    search = {"app_label": "accounts", "model_name": "apikey", "field_name": "user", "term": "alice"}
+
+    assert "alice@example.org" not in page
+    assert client.get("/admin/autocomplete/", search).status_code == 403
+    give("accounts.view_user")
+    assert client.get("/admin/autocomplete/", search).json()["results"] == [
+        {"id": str(alice.user.pk), "text": "alice@example.org"}
+    ]
+
+
 @pytest.mark.parametrize(
     ("right", "look_up"),
     [
