@@ -2,8 +2,12 @@
 
 The database goes first: a file is there before the row that tells of it, so every row of the copy has its files. Redis
 holds nothing that could be lost, and a bucket is backed up where it lives.
+
+Over an older backup, the new dump takes a name beside the old one, and files are only added. So the old backup is whole
+until its manifest, which names the dump, is replaced in one step, and from then on the new one is.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +16,8 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,10 @@ from django.utils import timezone
 from accounts.models import User
 
 MANIFEST = "manifest.json"
-DUMPS = {"postgresql": "database.dump", "sqlite": "database.sqlite3"}
+DUMPS = {  # two names each: a backup takes the one that the backup before it does not have
+    "postgresql": ("database.dump", "database-2.dump"),
+    "sqlite": ("database.sqlite3", "database-2.sqlite3"),
+}
 
 VARIABLES = {
     "host": "PGHOST",
@@ -68,23 +76,63 @@ def back_up(folder: Path) -> dict[str, Any]:
     """Write a backup into a folder, anew or over an older one, whose files are kept; return its manifest.
 
     Raises:
-        BackupRefused
+        BackupRefused: an older backup is as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / MANIFEST).unlink(missing_ok=True)  # only a backup that is whole has one
-    dump = folder / DUMPS[connection.vendor]
-    dump_postgresql(dump) if connection.vendor == "postgresql" else dump_sqlite(dump)
-    dump.chmod(0o600)
-    files = {name: copy_new(source, folder / name) for name, source in storage_folders()}
-    manifest = {
-        "at": timezone.now().isoformat(),
-        "database": dump.name,
-        "sha256": digest(dump),
-        "migrations": applied_migrations(),
-        "files": files,
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with claimed(folder):
+            return replace(folder)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupRefused(f"The backup could not be written: {error}") from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other backups out of the folder."""
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupRefused(f"Another backup is being written into {folder}.") from None
+        yield
+
+
+def replace(folder: Path) -> dict[str, Any]:
+    migrations = applied_migrations()
+    if not migrations:
+        raise BackupRefused("The database is empty: give this command the DATABASE_URL and VAR_DIR that the site has.")
+    dump = folder / next(name for name in DUMPS[connection.vendor] if name != dump_in_use(folder))
+    part = folder / f"{MANIFEST}.part"
+    try:
+        write_dump(dump)
+        files = {name: copy_new(source, folder / name) for name, source in storage_folders()}
+        manifest = {
+            "at": timezone.now().isoformat(),
+            "database": dump.name,
+            "sha256": digest(dump),
+            "migrations": migrations,
+            "files": files,
+        }
+        part.write_text(json.dumps(manifest, indent=1))
+    except BaseException:
+        for unfinished in (dump, part):
+            unfinished.unlink(missing_ok=True)
+        raise
+    os.sync()  # a power cut must not keep the manifest and lose what it tells of
+    part.replace(folder / MANIFEST)
+    os.sync()  # nor bring the older manifest back when its dump is gone
+    for name in chain.from_iterable(DUMPS.values()):
+        if name != dump.name:
+            (folder / name).unlink(missing_ok=True)
     return manifest
+
+
+def dump_in_use(folder: Path) -> str:
+    """Return the name of the dump that a restore would take; empty where the folder holds no whole backup."""
+    try:
+        return str(read_manifest(folder)["database"])
+    except BackupRefused:
+        return ""
 
 
 def restore(folder: Path, overwrite: bool = False) -> dict[str, Any]:
@@ -95,7 +143,7 @@ def restore(folder: Path, overwrite: bool = False) -> dict[str, Any]:
     """
     manifest = read_manifest(folder)
     dump = folder / manifest["database"]
-    if manifest["database"] != DUMPS[connection.vendor]:
+    if manifest["database"] not in DUMPS[connection.vendor]:
         raise BackupRefused(f"The backup holds {dump.name}, and this site's database is {connection.vendor}.")
     if digest(dump) != manifest["sha256"]:
         raise BackupRefused(f"{dump} was changed or cut off since the backup was made.")
@@ -110,8 +158,9 @@ def restore(folder: Path, overwrite: bool = False) -> dict[str, Any]:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / MANIFEST).read_text()))
-    except (OSError, ValueError) as error:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return {name: manifest[name] for name in ("at", "database", "sha256")}
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise BackupRefused(f"{folder} holds no whole backup: {MANIFEST} can't be read.") from error
 
 
@@ -121,6 +170,13 @@ def has_accounts() -> bool:
 
 def applied_migrations() -> int:
     return len(MigrationExecutor(connection).loader.applied_migrations)
+
+
+def write_dump(dump: Path) -> None:
+    """Write the database into a file that nobody else reads."""
+    dump.unlink(missing_ok=True)
+    dump.touch(mode=0o600)
+    dump_postgresql(dump) if connection.vendor == "postgresql" else dump_sqlite(dump)
 
 
 def dump_postgresql(dump: Path) -> None:
@@ -164,7 +220,6 @@ def environment() -> dict[str, str]:
 
 
 def dump_sqlite(dump: Path) -> None:
-    dump.unlink(missing_ok=True)
     with (
         closing(sqlite3.connect(settings.DATABASES["default"]["NAME"])) as live,
         closing(sqlite3.connect(dump)) as copy,

@@ -44,6 +44,12 @@ def restore(*options):
     except CommandError as refusal:
         print("refused:", refusal)
 
+def refused_backup():
+    try:
+        call_command("backup", BACKUP)
+    except CommandError as refusal:
+        print("refused:", refusal)
+
 def execute(sql):
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -87,10 +93,42 @@ restore("--overwrite")
 look()
 print("later" in connection.introspection.table_names())
 """
+STOPPED = """
+call_command("migrate", verbosity=0)
+furnish("alice@example.org")
+call_command("backup", BACKUP)
+furnish("bob@example.org")
+
+import os
+done, stop_after = [], {}
+sync = os.sync
+def stop():
+    done.append(sync())
+    if len(done) == stop_after:
+        os._exit(0)
+os.sync = stop
+call_command("backup", BACKUP)
+"""
+FULL_DISK = """
+call_command("migrate", verbosity=0)
+furnish("alice@example.org")
+call_command("backup", BACKUP)
+furnish("bob@example.org")
+
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+refused_backup()
+"""
 BACKED_UP = "Backed up {} and 1 new files of media, 1 new files of inputs."
 LOOKS = """\
 alice@example.org success 19 b'png of alice@example.org' b'start'
 bob@example.org success 19 b'png of bob@example.org' b'start'
+"""
+ALICE = LOOKS.splitlines(keepends=True)[0]
+LOST_CONNECTION = """#!/bin/sh
+for argument; do case $argument in --file=*) echo half of it > "${argument#--file=}" ;; esac; done
+echo the connection was lost >&2
+exit 1
 """
 
 
@@ -122,9 +160,14 @@ def run(script: str, folder: Path, backup: Path, database_url: str = "") -> str:
     return done.stdout
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def cut_off(backup: Path) -> None:
     """Take the last tenth off a dump, unnoticed by its digest."""
-    dump, manifest = backup / "database.dump", json.loads((backup / "manifest.json").read_text())
+    manifest = json.loads((backup / "manifest.json").read_text())
+    dump = backup / manifest["database"]
     os.truncate(dump, dump.stat().st_size * 9 // 10)
     (backup / "manifest.json").write_text(json.dumps(manifest | {"sha256": backups.digest(dump)}))
 
@@ -137,12 +180,72 @@ def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureReq
     made = run(SOURCE, tmp_path / "old", backup, urls[0])
     restored = run(TARGET, tmp_path / "new", backup, urls[1])
 
-    words = BACKED_UP.format("database.dump" if kind == "PostgreSQL" else "database.sqlite3") + "\n"
-    assert made == words + words + LOOKS
+    suffix = "dump" if kind == "PostgreSQL" else "sqlite3"
+    assert made == "\n".join(BACKED_UP.format(f"{name}.{suffix}") for name in ("database", "database-2")) + f"\n{LOOKS}"
     assert restored.count(LOOKS) == 2
     assert restored.count("all sums are right") == 2
     assert "refused: The database holds accounts; --overwrite replaces them.\n" in restored
-    assert {oct(file.stat().st_mode)[-3:] for file in backup.glob("database.*")} == {"600"}
+    assert {file.name for file in backup.iterdir()} == {
+        f"database-2.{suffix}",
+        "inputs",
+        "lock",
+        "manifest.json",
+        "media",
+    }
+    assert oct((backup / f"database-2.{suffix}").stat().st_mode)[-3:] == "600"
+
+
+@pytest.mark.parametrize(("stop_after", "kept"), [(1, ALICE), (2, LOOKS), (3, LOOKS)])
+def test_a_backup_over_an_older_one_that_is_stopped_leaves_one_of_both(
+    tmp_path: Path, stop_after: int, kept: str
+) -> None:
+    run(STOPPED.format(stop_after), tmp_path / "old", tmp_path / "backup")
+
+    restored = run("restore()\nlook()", tmp_path / "new", tmp_path / "backup")
+
+    assert "refused" not in restored
+    assert restored.endswith(f"all sums are right.\n{kept}")
+
+
+def test_a_full_disk_leaves_the_older_backup(tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+
+    made = run(FULL_DISK, tmp_path / "old", backup)
+    restored = run("restore()\nlook()", tmp_path / "new", backup)
+
+    assert "refused: The backup could not be written: " in made
+    assert restored.endswith(ALICE)
+    assert {file.name for file in backup.iterdir()} == {"database.sqlite3", "inputs", "lock", "manifest.json", "media"}
+
+
+def test_a_dump_that_fails_leaves_the_older_backup(tmp_path: Path, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, programs = tmp_path / "backup", tmp_path / "programs"
+    monkeypatch.setenv("PATH", f"{programs}:{POSTGRES_PROGRAMS}:{os.environ['PATH']}")
+    backups.back_up(folder)
+    before = contents(folder)
+    programs.mkdir()
+    (programs / "pg_dump").write_text(LOST_CONNECTION)
+    (programs / "pg_dump").chmod(0o755)
+
+    with pytest.raises(backups.BackupRefused, match=r"^pg_dump failed: the connection was lost$"):
+        backups.back_up(folder)
+
+    assert contents(folder) == before
+
+
+def test_one_backup_at_a_time_is_written_into_a_folder(tmp_path: Path, db: None) -> None:
+    with backups.claimed(tmp_path), pytest.raises(backups.BackupRefused, match="Another backup is being written into"):
+        backups.back_up(tmp_path)
+
+    assert contents(tmp_path) == {tmp_path / "lock": b""}
+
+
+def test_an_empty_database_is_not_backed_up(tmp_path: Path) -> None:
+    refused = run("refused_backup()", tmp_path / "elsewhere", tmp_path / "backup")
+
+    assert refused == (
+        "refused: The database is empty: give this command the DATABASE_URL and VAR_DIR that the site has.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +301,7 @@ def test_a_program_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_backup_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     (tmp_path / "database.dump").write_bytes(b"half of i")
-    manifest = {"database": "database.dump", "sha256": "0" * 64}
+    manifest = {"at": "2026-11-29", "database": "database.dump", "sha256": "0" * 64}
     with pytest.raises(backups.BackupRefused, match="holds no whole backup"):
         backups.restore(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
