@@ -194,7 +194,7 @@ def test_a_crash_before_the_answer_costs_nothing_twice(api: Api, alice: Person, 
 @pytest.mark.django_db(transaction=True)
 def test_a_crash_before_the_commit_leaves_the_key_free(api: Api, alice: Person, monkeypatch: Any) -> None:
     body = bodies.text2img(alice.key, idempotency_key="a")
-    monkeypatch.setattr(services.queue, "ring", lambda *_: 1 / 0)  # the last thing of the transaction
+    monkeypatch.setattr(services.outbox, "record_submission", lambda *_: 1 / 0)  # the last thing of the transaction
     crashed = api.post("text2img", body)
     monkeypatch.undo()
     nothing = (Generation.objects.count(), IdempotencyKey.objects.count(), alice.balance)
