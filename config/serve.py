@@ -33,6 +33,7 @@ def main(application: str = "config.asgi:application") -> None:
         loop="uvloop",
         http="httptools",  # of the parsers only this one takes absolute-form targets
         lifespan="off",
+        log_config=settings.LOGGING,  # its own would write past our formatters
         access_log=False,
         server_header=False,
         proxy_headers=False,  # whom to believe about clients, accounts/addresses.py knows

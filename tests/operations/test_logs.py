@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.test import Client
 from accounts.models import ApiKey
 from config import logs
 from tests.conftest import Api, Person
+from tests.live import serving
 from tests.v3 import bodies
 
 SECRET = "a-very-secret-thing"
@@ -116,6 +119,22 @@ def test_a_day_of_mixed_requests_leaves_no_key_in_any_line(
 
 
 def test_no_handler_of_a_library_writes_past_the_formatters() -> None:
-    for name in ("django", "django.server", "django.request", "rq.worker", "uvicorn"):
+    for name in ("django", "django.server", "django.request", "rq.worker"):
         assert [type(handler) for handler in logging.getLogger(name).handlers] == [], name
-    assert sys.stderr is not None
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_every_line_of_the_web_processes_is_json_without_secrets(
+    transactional_db: None, tmp_path: Path, processes: str
+) -> None:
+    serve = "from config.serve import main; main('tests.operations.failing:application')"
+    command = f"{sys.executable} -c {shlex.quote(serve)}"
+    with serving(tmp_path, command, LOG_FORMAT="json", WEB_PROCESSES=processes) as web:
+        status, _ = web.request("GET", "/")
+
+    lines = [json.loads(line) for line in web.log.read_text().splitlines()]
+    (fault,) = [line for line in lines if line["level"] == "ERROR"]
+    assert status == 500
+    assert fault["message"] == "Exception in ASGI application\n"
+    assert "ConnectionError: redis://:[hidden]@127.0.0.1/0 refuses [hidden]" in fault["exception"]
+    assert "Finished server process" in " ".join(line["message"] for line in lines)
