@@ -49,12 +49,17 @@ if PRODUCTION and not (ALLOWED_HOSTS and PUBLIC_URL):
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")  # peers whose X-Forwarded-For is believed
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 
+YEAR_SECONDS = 365 * 24 * 3600
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = env.switch("SSL_REDIRECT", True)
     SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked from inside, without TLS
-    SECURE_HSTS_SECONDS = 31536000
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", YEAR_SECONDS, least=0)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.switch("HSTS_SUBDOMAINS", False)
+    SECURE_HSTS_PRELOAD = env.switch("HSTS_PRELOAD", False)
+    if SECURE_HSTS_PRELOAD and not (SECURE_HSTS_INCLUDE_SUBDOMAINS and SECURE_HSTS_SECONDS >= YEAR_SECONDS):
+        raise env.BadSetting(f"HSTS_PRELOAD wants HSTS_SUBDOMAINS=yes and HSTS_SECONDS of at least {YEAR_SECONDS}.")
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # who else serves the domain, the operator knows
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
 INSTALLED_APPS = [

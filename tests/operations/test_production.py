@@ -32,10 +32,11 @@ def test_cookies_and_transport_are_closed(tmp_path: Path) -> None:
     code = (
         "from django.conf import settings as s; "
         "print(s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_HTTPONLY, s.SESSION_COOKIE_SAMESITE, s.CSRF_COOKIE_SECURE, "
-        "s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.SECURE_CONTENT_TYPE_NOSNIFF, "
+        "s.SECURE_HSTS_SECONDS, s.SECURE_HSTS_INCLUDE_SUBDOMAINS, s.SECURE_HSTS_PRELOAD, "
+        "s.SECURE_SSL_REDIRECT, s.SECURE_CONTENT_TYPE_NOSNIFF, "
         "s.METRICS_ADDRESSES, s.LOG_FORMAT)"
     )
 
     told = manage(tmp_path, "shell", "--no-imports", "-c", code).stdout
 
-    assert told == "True True Lax True 31536000 True True [] json\n"
+    assert told == "True True Lax True 31536000 False False True True [] json\n"

@@ -55,3 +55,20 @@ def test_a_number_that_can_not_be_is_refused(tmp_path: Path, name: str, value: s
 
     assert refused.returncode == 1
     assert f"{name} must be at least {least}, not {value}." in refused.stderr
+
+
+def test_the_owner_of_the_domain_chooses_how_far_https_only_goes(tmp_path: Path) -> None:
+    expression = "SECURE_HSTS_SECONDS, settings.SECURE_HSTS_INCLUDE_SUBDOMAINS, settings.SECURE_HSTS_PRELOAD"
+    off = read(expression, tmp_path, HSTS_SECONDS="0", **PRODUCTION)
+    all_of_it = read(expression, tmp_path, HSTS_SUBDOMAINS="yes", HSTS_PRELOAD="yes", **PRODUCTION)
+
+    assert off.stdout == "0 False False\n"
+    assert all_of_it.stdout == "31536000 True True\n"
+
+
+@pytest.mark.parametrize("short", [{}, {"HSTS_SUBDOMAINS": "yes", "HSTS_SECONDS": "3600"}])
+def test_preloading_wants_all_names_and_a_year(tmp_path: Path, short: dict[str, str]) -> None:
+    refused = read("PRODUCTION", tmp_path, HSTS_PRELOAD="yes", **short, **PRODUCTION)
+
+    assert refused.returncode == 1
+    assert "HSTS_PRELOAD wants HSTS_SUBDOMAINS=yes and HSTS_SECONDS of at least 31536000." in refused.stderr
