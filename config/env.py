@@ -15,7 +15,10 @@ def text(name: str, default: str = "") -> str:
     """Return the variable, or the content of the file that NAME_FILE names (for mounted secrets)."""
     path = os.environ.get(f"{name}_FILE")
     if path:
-        return Path(path).read_text().strip()
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise BadSetting(f"{name}_FILE can't be read: {error.strerror}: {path}") from None
     return os.environ.get(name, default).strip()
 
 

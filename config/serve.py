@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 import uvicorn
 from django.conf import settings
 
+from config.endings import in_words
+
 HEALTH_SECONDS = 30  # a process that says nothing for so long is replaced; on a busy machine one starts slowly
 
 
@@ -42,4 +44,5 @@ def main(application: str = "config.asgi:application") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_words():
+        main()

@@ -14,7 +14,10 @@ from config.storage import image_origins, storages
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))  # what the environment says already stays
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))  # everything a development site writes
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+try:
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
+except OSError as error:
+    raise env.BadSetting(f"VAR_DIR can't be made: {error.strerror}: {VAR_DIR}") from None
 
 # Site
 PRODUCTION = env.switch("PRODUCTION", False)
@@ -283,7 +286,10 @@ if STRIPE_SECRET_KEY and PRODUCTION and not STRIPE_WEBHOOK_SECRETS:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR_DIR / "atelier.sqlite3"}
 DATABASE_URL = env.text("DATABASE_URL")
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) if DATABASE_URL else SQLITE}
+try:
+    DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) if DATABASE_URL else SQLITE}
+except ValueError:  # which may hold the password
+    raise env.BadSetting("DATABASE_URL must look like postgres://USER:PASSWORD@HOST/NAME.") from None
 DATABASE_POOL = env.integer("DATABASE_POOL", 16, least=0)  # connections of a web process; 0: one for each request
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
@@ -305,6 +311,8 @@ def redis_url() -> str:
 
 
 REDIS_URL = redis_url()
+if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise env.BadSetting("REDIS_URL must look like redis://HOST:6379/0.")
 CACHES = {
     "default": {
         "BACKEND": "config.cache.PatientCache",
@@ -370,6 +378,9 @@ METRICS_ADDRESSES = env.networks("METRICS_ADDRESSES", "" if PRODUCTION else "127
 LOG_FORMAT = env.text("LOG_FORMAT", "json" if PRODUCTION else "line")
 if LOG_FORMAT not in ("json", "line"):
     raise env.BadSetting(f"LOG_FORMAT must be json or line, not {LOG_FORMAT!r}.")
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+    raise env.BadSetting(f"LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {LOG_LEVEL!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -378,7 +389,7 @@ LOGGING = {
         "json": {"()": "config.logs.Json"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # These would bring handlers of their own, which know nothing of secrets.
     "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "rq.worker")}
     | {"stripe": {"level": "WARNING"}},  # it logs every call
