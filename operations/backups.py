@@ -69,7 +69,7 @@ $$;
 
 
 class BackupRefused(Exception):
-    """Says what to change; nothing was changed by us."""
+    """Says what to change; nothing was changed by us, unless it says so."""
 
 
 def back_up(folder: Path) -> dict[str, Any]:
@@ -145,13 +145,18 @@ def restore(folder: Path, overwrite: bool = False) -> dict[str, Any]:
     dump = folder / manifest["database"]
     if manifest["database"] not in DUMPS[connection.vendor]:
         raise BackupRefused(f"The backup holds {dump.name}, and this site's database is {connection.vendor}.")
-    if digest(dump) != manifest["sha256"]:
-        raise BackupRefused(f"{dump} was changed or cut off since the backup was made.")
+    if not dump.is_file() or digest(dump) != manifest["sha256"]:
+        raise BackupRefused(f"{dump} was changed or cut off since the backup was made, or is gone.")
     if not overwrite and has_accounts():
         raise BackupRefused("The database holds accounts; --overwrite replaces them.")
     restore_postgresql(dump) if connection.vendor == "postgresql" else restore_sqlite(dump)
-    for name, target in storage_folders():
-        copy_new(folder / name, target)
+    try:
+        for name, target in storage_folders():
+            copy_new(folder / name, target)
+    except OSError as error:
+        raise BackupRefused(
+            f"The database is restored, but not all files: {error}. Repeat it with --overwrite."
+        ) from error
     call_command("migrate", verbosity=0)
     return manifest
 
@@ -233,7 +238,10 @@ def restore_sqlite(dump: Path) -> None:
         closing(sqlite3.connect(dump)) as copy,
         closing(sqlite3.connect(settings.DATABASES["default"]["NAME"])) as live,
     ):
-        copy.backup(live)
+        try:
+            copy.backup(live)
+        except sqlite3.Error as error:
+            raise BackupRefused(f"The database was not replaced: {error}") from error
 
 
 def storage_folders() -> Iterator[tuple[str, Path]]:

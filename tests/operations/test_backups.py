@@ -218,6 +218,35 @@ def test_a_full_disk_leaves_the_older_backup(tmp_path: Path) -> None:
     assert {file.name for file in backup.iterdir()} == {"database.sqlite3", "inputs", "lock", "manifest.json", "media"}
 
 
+def test_a_restore_that_can_not_write_says_what_it_did(tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    run(
+        "call_command('migrate', verbosity=0)\nfurnish('a@b.c')\ncall_command('backup', BACKUP)",
+        tmp_path / "old",
+        backup,
+    )
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "media").touch()  # where a folder should be
+
+    refused = run("restore()", new, backup)
+    (new / "media").unlink()
+    repeated = run("restore('--overwrite')", new, backup)
+    (backup / "database.sqlite3").write_bytes(b"not a database")
+    manifest = json.loads((backup / "manifest.json").read_text())
+    sha256 = backups.digest(backup / "database.sqlite3")
+    (backup / "manifest.json").write_text(json.dumps(manifest | {"sha256": sha256}))
+    kept = run("restore('--overwrite')\nlook()", new, backup)
+
+    assert refused.startswith("refused: The database is restored, but not all files: ")
+    assert refused.endswith(" Repeat it with --overwrite.\n")
+    assert "all sums are right" in repeated
+    assert (
+        kept
+        == "refused: The database was not replaced: file is not a database\na@b.c success 19 b'png of a@b.c' b'start'\n"
+    )
+
+
 def test_a_dump_that_fails_leaves_the_older_backup(tmp_path: Path, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, programs = tmp_path / "backup", tmp_path / "programs"
     monkeypatch.setenv("PATH", f"{programs}:{POSTGRES_PROGRAMS}:{os.environ['PATH']}")
@@ -303,6 +332,12 @@ def test_a_backup_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     (tmp_path / "database.dump").write_bytes(b"half of i")
     manifest = {"at": "2026-11-29", "database": "database.dump", "sha256": "0" * 64}
     with pytest.raises(backups.BackupRefused, match="holds no whole backup"):
+        backups.restore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"at": "2026-11-29"}))
+    with pytest.raises(backups.BackupRefused, match="holds no whole backup"):
+        backups.restore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"database": "database-2.dump"}))
+    with pytest.raises(backups.BackupRefused, match="or is gone"):
         backups.restore(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(backups.BackupRefused, match="changed or cut off"):
