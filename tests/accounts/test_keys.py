@@ -86,6 +86,16 @@ def test_create_key_prints_a_key_that_works(alice: Person) -> None:
     assert (key.user, key.name) == (alice.user, "laptop")
 
 
+@pytest.mark.parametrize("name", [" ", 101 * "x"])
+def test_create_key_says_which_names_it_takes(alice: Person, name: str) -> None:
+    before = ApiKey.objects.count()
+
+    with pytest.raises(CommandError, match=r"A key's name must have 1 to 100 characters\."):
+        call_command("create_key", "alice@example.org", "--name", name)
+
+    assert ApiKey.objects.count() == before
+
+
 def test_create_key_says_that_there_is_no_such_account(db: None) -> None:
     with pytest.raises(CommandError, match=r"There is no account nobody@example\.org\."):
         call_command("create_key", "nobody@example.org")

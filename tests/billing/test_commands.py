@@ -72,8 +72,9 @@ def test_grant_with_a_cause_grants_once(bob: Person) -> None:
     ("email", "credits", "words"),
     [
         ("nobody@example.org", "5", "There is no account nobody@example.org."),
-        ("bob@example.org", "0", "Credits must be a positive whole number."),
-        ("bob@example.org", "-5", "Credits must be a positive whole number."),
+        ("bob@example.org", "0", "Credits must be a whole number from 1 to 1,000,000,000."),
+        ("bob@example.org", "-5", "Credits must be a whole number from 1 to 1,000,000,000."),
+        ("bob@example.org", "1000000001", "Credits must be a whole number from 1 to 1,000,000,000."),
     ],
 )
 def test_grant_says_what_is_wrong(bob: Person, email: str, credits: str, words: str) -> None:
@@ -81,3 +82,13 @@ def test_grant_says_what_is_wrong(bob: Person, email: str, credits: str, words: 
         call_command("grant", email, "--", credits)
 
     assert not Entry.objects.exists()
+
+
+@pytest.mark.parametrize("option", ["--cause", "--reason"])
+def test_grant_takes_no_more_words_than_the_ledger_keeps(bob: Person, option: str) -> None:
+    with pytest.raises(CommandError, match=r"A cause and a reason may have at most 190 characters\."):
+        call_command("grant", "bob@example.org", "5", option, 191 * "x")
+    assert not Entry.objects.exists()
+
+    call_command("grant", "bob@example.org", "5", option, 190 * "x")
+    assert bob.balance == 5

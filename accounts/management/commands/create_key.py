@@ -6,6 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import ApiKey, User
 
+MOST_CHARACTERS = 100  # of a key's name, as it is kept
+
 
 class Command(BaseCommand):
     help = "Make an API key for an account and print it, once."
@@ -18,5 +20,8 @@ class Command(BaseCommand):
         user = User.objects.filter(email=options["email"].strip().lower()).first()
         if user is None:
             raise CommandError(f"There is no account {options['email']}.")
-        _, secret = ApiKey.create(user, options["name"])
+        name = options["name"].strip()
+        if not 0 < len(name) <= MOST_CHARACTERS:
+            raise CommandError(f"A key's name must have 1 to {MOST_CHARACTERS} characters.")
+        _, secret = ApiKey.create(user, name)
         self.stdout.write(secret)

@@ -8,6 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import User
 from billing import ledger
 
+MOST_CREDITS = 1_000_000_000  # as in the admin
+MOST_CHARACTERS = 190  # of a cause and a reason, as the ledger keeps them
+
 
 class Command(BaseCommand):
     help = "Give credits to an account."
@@ -22,8 +25,10 @@ class Command(BaseCommand):
         user = User.objects.filter(email=options["email"].strip().lower()).first()
         if user is None:
             raise CommandError(f"There is no account {options['email']}.")
-        if options["credits"] <= 0:
-            raise CommandError("Credits must be a positive whole number.")
+        if not 0 < options["credits"] <= MOST_CREDITS:
+            raise CommandError(f"Credits must be a whole number from 1 to {MOST_CREDITS:,}.")
+        if max(len(options["cause"] or ""), len(options["reason"])) > MOST_CHARACTERS:
+            raise CommandError(f"A cause and a reason may have at most {MOST_CHARACTERS} characters.")
         cause = f"grant:{options['cause'] or uuid.uuid4()}"
         if ledger.grant(user.pk, options["credits"], cause, options["reason"]):
             self.stdout.write(f"Granted {options['credits']} credits; the balance is {ledger.balance(user.pk)}.")

@@ -9,6 +9,8 @@ from django.utils import timezone
 from billing import gateway
 from billing.reconciliation import reconcile
 
+MOST_DAYS = 3650
+
 
 class Command(BaseCommand):
     help = "List what Stripe's recent payments, invoices, refunds and disputes say and our ledger lacks, or repair it."
@@ -20,8 +22,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not gateway.is_on():
             raise CommandError("Card payments are off: STRIPE_SECRET_KEY is not set.")
-        if options["days"] < 1:
-            raise CommandError("--days must be at least 1.")
+        if not 1 <= options["days"] <= MOST_DAYS:
+            raise CommandError(f"--days must be from 1 to {MOST_DAYS}.")
         open_findings = 0
         since = timezone.now() - timedelta(days=options["days"])
         try:
