@@ -81,3 +81,26 @@ def test_a_traceback_is_shown_to_those_who_ask(tmp_path: Path) -> None:
 
     assert status == 1
     assert said.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "words"),
+    [
+        (["--pixels", "100"], {}, "CommandError: --pixels must be a multiple of 8, and at least 64.\n"),
+        ([], {"MODEL": "/nowhere"}, "CommandError: MODEL=/nowhere can't be loaded: "),
+        ([], {"DEVICE": "warp"}, "/generation/starter can't be loaded: Expected one of cpu, cuda, "),
+    ],
+)
+def test_engine_info_says_what_it_can_not_load(
+    tmp_path: Path, options: list[str], environment: dict[str, str], words: str
+) -> None:
+    status, said = run(tmp_path, "manage.py", "engine_info", *options, **environment)
+
+    assert status == 1
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_demo_wants_an_address(tmp_path: Path) -> None:
+    words = "CommandError: A site's address looks like http://127.0.0.1:8000, not nonsense.\n"
+    assert run(tmp_path, "manage.py", "demo", "nonsense") == (1, words)

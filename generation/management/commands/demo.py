@@ -53,6 +53,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         base_url, log_dir = options["base_url"], settings.VAR_DIR / "log"
+        if not urlsplit(base_url).hostname:
+            raise CommandError(f"A site's address looks like http://127.0.0.1:8000, not {base_url}.")
         wait_until_serving(base_url)
         self.stdout.write(f"Serving on {base_url}. The model is loading ({shown(log_dir / 'gpu.log')}).")
         while not queue.gpu_workers_alive():

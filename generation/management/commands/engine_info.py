@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 
 class Command(BaseCommand):
@@ -13,11 +13,16 @@ class Command(BaseCommand):
         parser.add_argument("--pixels", type=int, help="width and height to measure; the model's own unless told")
 
     def handle(self, *args: Any, pixels: int | None, **options: Any) -> None:
-        from generation.engine import PipelineEngine  # torch: seconds to import, and only for this command
+        from generation.engine import EngineError, PipelineEngine  # torch: seconds to import, and only for this command
         from generation.engine.measuring import step_seconds, whole_step_seconds
         from generation.worker import load_engine
 
-        engine = load_engine()
+        if pixels is not None and (pixels < 64 or pixels % 8):
+            raise CommandError("--pixels must be a multiple of 8, and at least 64.")
+        try:
+            engine = load_engine()
+        except (EngineError, OSError, RuntimeError, ValueError) as error:  # the last three are the libraries'
+            raise CommandError(f"MODEL={settings.MODEL} can't be loaded: {error}") from error
         pixels = pixels or engine.native_pixels
         self.stdout.write(engine.description())
         for name, value in engine.facts().items():
