@@ -1,7 +1,8 @@
 """Deletes generations for their owner: hidden at once, and their images and words removed.
 
 The row stays with what the ledger's entries need to be explained: size, steps, seed, times, credits. What the storage
-holds is removed by an io worker, and the sweep asks again for what was not.
+holds is removed by an io worker, and the sweep asks again for what was not. A webhook that is still to be sent is sent
+with its words, for somebody waits for it, and then the sweep removes them.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from generation import history, queue, services, storage
-from generation.models import LIVE, Delivery, Generation, IdempotencyKey
+from generation.models import LIVE, Generation, IdempotencyKey
+from generation.webhooks import outbox
 
 SAID = {"prompt": "", "negative_prompt": ""}  # what is left of the parameters' words
 # What else the caller said, as it is afterwards.
@@ -35,8 +37,7 @@ def delete(account: User, pks: Iterable[int]) -> int:
                 setattr(generation, name, value)
             queue.ring_removal(generation.pk)
         Generation.objects.bulk_update(generations, ["params", "deleted_at", *FORGOTTEN])
-        # A webhook that is still to be sent is sent: somebody waits for it.
-        Delivery.objects.filter(generation__in=generations).exclude(state=Delivery.State.PENDING).delete()
+        outbox.forget(generations)
         IdempotencyKey.objects.filter(generation__in=generations).delete()
     return len(generations)
 

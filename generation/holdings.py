@@ -26,7 +26,7 @@ def register() -> None:
             Holding("usage_days", lambda user: UsageDay.objects.filter(account=user)),
             Holding("idempotency_keys", lambda user: IdempotencyKey.objects.filter(account=user)),
             Holding("webhook_endpoints", lambda user: Endpoint.objects.filter(account=user)),
-            Holding("webhook_events", lambda user: Event.objects.filter(account=user)),
+            Holding("webhook_events", lambda user: Event.objects.filter(account=user, is_forgotten=False)),
             Holding("webhook_deliveries", lambda user: Delivery.objects.filter(account=user)),
             Holding("webhook_attempts", lambda user: Attempt.objects.filter(delivery__account=user)),
         ]

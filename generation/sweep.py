@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from generation import erasure, idempotency, queue, services
 from generation.models import Generation, Status
-from generation.webhooks import sending
+from generation.webhooks import outbox, sending
 
 NUDGE_AGAIN_SECONDS = 10
 BATCH = 500
@@ -28,5 +28,6 @@ def sweep() -> None:
             Generation.objects.filter(pk=generation.pk).update(nudged_at=now)
             queue.ring(generation)
     sending.give_up_old()
+    outbox.delete_told()
     erasure.ring_overdue()
     idempotency.forget()

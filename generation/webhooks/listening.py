@@ -100,4 +100,4 @@ def hear_again(silenced: SilencedUrl) -> None:
 
 def events_after(account: User, cursor: int, most: int) -> list[Event]:
     """Return the account's next events after a cursor, which is an event's id; the oldest first."""
-    return list(Event.objects.filter(account=account, pk__gt=cursor).order_by("pk")[:most])
+    return list(Event.objects.filter(account=account, pk__gt=cursor, is_forgotten=False).order_by("pk")[:most])

@@ -20,7 +20,7 @@ def all_but_progress() -> list[str]:
 
 
 class Event(models.Model):
-    """Something that happened to an account; written only by outbox.py, never changed, kept for a month.
+    """Something that happened to an account; written only by outbox.py, its words never changed, kept for a month.
 
     Ids grow in the order in which an account's events are committed, so they serve as cursors.
     """
@@ -39,12 +39,15 @@ class Event(models.Model):
     type = models.CharField(max_length=20, choices=Type)
     data = models.TextField()  # JSON, frozen: what is sent is made of these very characters
     uid = models.UUIDField(default=uuid.uuid4, unique=True)  # the same on every attempt, so receivers can tell
+    # Its generation was deleted: it is listed no more, and goes when nothing is still to be sent of it.
+    is_forgotten = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         indexes = [
             models.Index(fields=["account", "id"], name="events_of_an_account"),
             models.Index(fields=["created_at"], name="events_by_age"),
+            models.Index(fields=["id"], name="forgotten_events", condition=Q(is_forgotten=True)),
         ]
 
     def __str__(self) -> str:

@@ -1,12 +1,12 @@
 """Writes down what is to be told, in the transaction in which it happens."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -19,6 +19,7 @@ from generation.webhooks.models import Delivery, Endpoint, Event, SilencedUrl
 
 GIVE_UP_AFTER = timedelta(days=3)
 LOW_BALANCE_AGAIN = timedelta(hours=1)
+BATCH = 500
 SILENCED = "Not sent: this address answered 410 Gone under this key before."
 
 
@@ -113,6 +114,25 @@ def tell(event: Event, listeners: Sequence[Listener]) -> list[Delivery]:
     )
     queue.ring_webhooks()
     return deliveries
+
+
+def forget(generations: Iterable[Generation]) -> None:
+    """Delete what happened to these, in the caller's transaction; what is still to be sent is sent before it goes."""
+    events = Event.objects.filter(generation__in=generations)
+    events.update(is_forgotten=True)
+    Delivery.objects.filter(event__in=events).exclude(state=Delivery.State.PENDING).delete()
+    told(events).delete()
+
+
+def delete_told() -> None:
+    """Delete the forgotten events of which nothing is to be sent any more."""
+    pks = told(Event.objects.filter(is_forgotten=True)).values_list("pk", flat=True)
+    Event.objects.filter(pk__in=list(pks[:BATCH])).delete()
+
+
+def told(events: QuerySet[Event]) -> QuerySet[Event]:
+    pending = Delivery.objects.filter(event=OuterRef("pk"), state=Delivery.State.PENDING)
+    return events.filter(~Exists(pending))
 
 
 def body(delivery: Delivery) -> bytes:

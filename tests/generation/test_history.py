@@ -18,8 +18,10 @@ from billing import ledger
 from billing.models import Entry
 from generation import archive, erasure, history, queue, services, storage
 from generation.history import Cursor, Filters
-from generation.models import Generation, Status
+from generation.models import Delivery, Endpoint, Event, Generation, Status
 from generation.params import Inputs
+from generation.sweep import sweep
+from generation.webhooks import listening, outbox
 from tests.conftest import Person
 from tests.generation.conftest import Submit, row, small
 from tests.sessions import logged_in
@@ -408,6 +410,40 @@ def test_deleting_removes_files_and_words_and_keeps_what_the_ledger_needs(
     assert after.files_removed_at is not None
     assert "secret" not in str(Generation.objects.values().get(pk=generation.pk))
     assert (list(Entry.objects.values().order_by("pk")), alice.balance) == (entries, balance)
+
+
+def test_deleting_forgets_what_webhooks_told(alice: Person, submit: Submit) -> None:
+    listening.add(Endpoint(account=alice.user, url="https://example.org/", events=["queued", "success"]))
+    gone, kept = finish(submit(prompt="my secret")), finish(submit())
+    Delivery.objects.update(state=Delivery.State.DELIVERED)
+
+    erasure.delete(alice.user, [gone.pk])
+
+    assert set(Event.objects.values_list("generation", "type")) == {(kept.pk, "queued"), (kept.pk, "success")}
+    assert set(Delivery.objects.values_list("generation", flat=True)) == {kept.pk}
+
+
+def test_a_webhook_that_is_due_is_sent_after_the_deletion_and_then_forgotten(alice: Person, submit: Submit) -> None:
+    url = "https://example.org/"
+    listening.add(Endpoint(account=alice.user, url=url, events=["queued", "success"]))
+    generation = finish(submit(prompt="my secret", webhook_url=f"{url}own"))
+    told, due = Delivery.objects.order_by("pk")[:2]
+    Delivery.objects.filter(pk=told.pk).update(state=Delivery.State.DELIVERED)
+
+    erasure.delete(alice.user, [generation.pk])
+    sweep()
+
+    assert list(Delivery.objects.values_list("url", "state")) == [(url, "pending"), (f"{url}own", "pending")]
+    assert b"my secret" in outbox.body(due)
+    assert listening.events_after(alice.user, 0, 10) == []
+
+    Delivery.objects.filter(pk=due.pk).update(state=Delivery.State.DELIVERED)
+    sweep()
+    assert Delivery.objects.count() == 2  # the other address still waits
+
+    Delivery.objects.exclude(pk=due.pk).update(state=Delivery.State.GIVEN_UP)
+    sweep()
+    assert not Event.objects.exists()
 
 
 def test_deleting_what_is_under_way_cancels_it_and_charges_nothing(alice: Person, submit: Submit) -> None:
