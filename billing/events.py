@@ -5,19 +5,26 @@ sends the event again; a second delivery finds the row and does nothing. What th
 object it is about (see truth.py), so the order of events does not matter.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
+from django.utils import timezone
 
+from accounts.models import User
 from billing import gateway, objects, truth
 from billing.gateway import BadEvent, Event
-from billing.models import StripeEvent
+from billing.models import Customer, Purchase, StripeEvent
 from billing.truth import Change
 
 Outcome = StripeEvent.Outcome
 Reader = Callable[[dict[str, Any]], Change | None]
+
+PAYLOADS = timedelta(days=30)  # as long as a fault may still be looked into
+PEOPLE = re.compile(r"\b(?:cus|pi)_\w+", re.ASCII)  # ids that lead to an account; a dispute names its payment alone
 
 
 def read_session(session: dict[str, Any]) -> Change | None:
@@ -106,12 +113,38 @@ def is_known(event: Event) -> bool:
 
 def record(event: Event, body: bytes, is_ours: bool) -> None:
     """Keep the event, in the transaction of what it leads to."""
-    known = event.type in READERS
+    known, text = event.type in READERS, body.decode()
     StripeEvent.objects.create(
         id=event.id,
         type=event.type,
         object_id=event.object_id,
         outcome=Outcome.APPLIED if is_ours else Outcome.NOBODY if known else Outcome.UNKNOWN,
-        payload=body.decode(),
+        payload="" if is_of_closed(text) else text,
         happened_at=event.happened_at,
     )
+
+
+def is_of_closed(text: str) -> bool:
+    """Tell whether an event's text names somebody whose account is closed."""
+    ids = set(PEOPLE.findall(text))
+    customers = Customer.objects.filter(stripe_id__in=ids, user__closed_at__isnull=False)
+    purchases = Purchase.objects.filter(payment_intent_id__in=ids, user__closed_at__isnull=False)
+    return customers.exists() or purchases.exists()
+
+
+def forget(user: User) -> None:
+    """Blank what events say of an account's owner: name, address, e-mail."""
+    blank(Customer.objects.filter(user=user).exclude(stripe_id="").values_list("stripe_id", flat=True))
+    paid = Purchase.objects.filter(user=user).exclude(payment_intent_id="")
+    blank(paid.values_list("payment_intent_id", flat=True))
+
+
+def blank(ids: Iterable[str]) -> None:
+    for id in ids:
+        StripeEvent.objects.filter(payload__contains=f'"{id}"').update(payload="")
+
+
+def forget_old() -> None:
+    """Blank what events say when it is kept no longer."""
+    old = StripeEvent.objects.filter(received_at__lt=timezone.now() - PAYLOADS)
+    old.exclude(payload="").update(payload="")

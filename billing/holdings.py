@@ -2,7 +2,7 @@
 
 from accounts.holdings import Farewell, Holding, farewells, holdings
 from accounts.models import User
-from billing import gateway, subscriptions, top_ups
+from billing import events, gateway, subscriptions, top_ups
 from billing.models import Customer, Entry, Notice, Purchase, Subscription, TopUp, Wallet
 
 WORDS = (
@@ -27,12 +27,13 @@ def register() -> None:
 
 
 def erase(user: User) -> None:
-    """Take no more money from a closed account, and forget its card and its letters; asks Stripe.
+    """Take no more money from a closed account, and forget its card, its letters and its owner's name; asks Stripe.
 
     Raises:
         GatewayUnavailable, GatewayRefused: it must be tried again.
     """
     top_ups.forget(user)
     Notice.objects.filter(user=user).delete()
+    events.forget(user)
     if gateway.is_on():
         subscriptions.end_all(user)

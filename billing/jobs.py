@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from billing import gateway, notices, queue, reconciliation, top_ups
+from billing import events, gateway, notices, queue, reconciliation, top_ups
 
 logger = logging.getLogger(__name__)
 
@@ -37,3 +37,8 @@ def reconcile() -> None:
         return
     for finding in reconciliation.reconcile(timezone.now() - timedelta(days=NIGHTLY_DAYS), repair=True):
         logger.warning("Reconciliation of %s: %s", finding.about, finding.words)
+
+
+def expire() -> None:
+    """Remove what is kept no longer (called by the clock every night)."""
+    events.forget_old()

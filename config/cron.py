@@ -41,6 +41,7 @@ rq.cron.register(accounts.forget_counters, queue_name="io", cron="29 * * * *", j
 rq.cron.register(accounts.expire, queue_name="io", cron="53 3 * * *", job_timeout=3600, result_ttl=0)
 rq.cron.register(billing.sweep, queue_name="io", interval=60, ttl=60, result_ttl=0, failure_ttl=3600)
 rq.cron.register(billing.reconcile, queue_name="io", cron="17 3 * * *", job_timeout=3600, result_ttl=0)
+rq.cron.register(billing.expire, queue_name="io", cron="29 3 * * *", result_ttl=0)
 rq.cron.register(expire, queue_name="io", cron="41 * * * *", job_timeout=3600, result_ttl=0)
 # All that was ever uploaded is listed, a thousand names at a time.
 rq.cron.register(remove_unused_uploads, queue_name="io", cron="5 4 * * *", job_timeout=6 * 3600, result_ttl=0)

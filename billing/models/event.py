@@ -5,7 +5,7 @@ from django.utils import timezone
 
 
 class StripeEvent(models.Model):
-    """One event, kept as it came; the row and what the event does are written in one transaction."""
+    """One event, kept as it came for a month; the row and what the event does are written in one transaction."""
 
     class Outcome(models.TextChoices):
         APPLIED = "applied"  # our rows say what Stripe says
@@ -16,7 +16,7 @@ class StripeEvent(models.Model):
     type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=100)
     outcome = models.CharField(max_length=10, choices=Outcome)
-    payload = models.TextField()  # the body, letter by letter
+    payload = models.TextField()  # the body, letter by letter; empty once its time, or its customer's account, is over
     happened_at = models.DateTimeField()  # at Stripe
     received_at = models.DateTimeField(default=timezone.now)
 
