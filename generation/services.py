@@ -86,7 +86,7 @@ def submit(
     return generation
 
 
-def reproduce(original: Generation, api_key: ApiKey) -> Generation:
+def reproduce(original: Generation, api_key: ApiKey, repeatable: Repeatable | None = None) -> Generation:
     """Submit a generation again as it was, to be compared with the first; it costs what it costs.
 
     Its start image is a copy: deleting one of both takes nothing from the other.
@@ -108,7 +108,7 @@ def reproduce(original: Generation, api_key: ApiKey) -> Generation:
     except storage.FileLost:
         raise NotReproducible("Its start image is no longer stored.") from None
     with storage.kept_inputs(init_image, mask_image) as inputs:
-        return submit(original.account, params, inputs, api_key=api_key, reproduces=original)
+        return submit(original.account, params, inputs, api_key=api_key, repeatable=repeatable, reproduces=original)
 
 
 def served_model() -> str:

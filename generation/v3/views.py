@@ -30,6 +30,7 @@ from generation.v3.requests import (
     Events,
     ImageToImage,
     Inpaint,
+    Keyed,
     Price,
     TextToImage,
     find_key,
@@ -111,6 +112,11 @@ class V3View(APIView):
         status, body = reply(generation, base, note)
         return Response(body, status=status)
 
+    def answer_again(self, earlier: Generation) -> Response:
+        response = self.answer(earlier, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
+        response["Idempotent-Replayed"] = "true"
+        return response
+
 
 class Generate(V3View):
     """Submits a generation."""
@@ -145,11 +151,6 @@ class Generate(V3View):
                 repeatable,
                 limits=self.limits,
             )
-
-    def answer_again(self, earlier: Generation) -> Response:
-        response = self.answer(earlier, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED)
-        response["Idempotent-Replayed"] = "true"
-        return response
 
 
 @extend_schema(request=TextToImage, responses=schema.GENERATED, summary="New image from a prompt")
@@ -260,13 +261,22 @@ class ReproduceView(V3View):
     @extend_schema(
         operation_id="v3_reproduce",
         parameters=[OpenApiParameter("id", int, OpenApiParameter.PATH)],
-        request=schema.KEY,
+        request=Keyed,
         responses=schema.GENERATED,
         summary="Make a generation again and compare",
     )
     def post(self, request: Request, pk: str) -> Response:
-        _, key = self.read()
-        generation = services.reproduce(find(key, pk), key)
+        parameters, key = self.read()
+        fields = Keyed(data=parameters)
+        fields.is_valid(raise_exception=True)
+        name = fields.validated_data["idempotency_key"]
+        repeatable = Repeatable.of(name, {"reproduces": number(pk)}) if name else None
+        if repeatable and (earlier := idempotency.find(key.user, repeatable)):
+            return self.answer_again(earlier)
+        try:
+            generation = services.reproduce(find(key, pk), key, repeatable)
+        except AlreadySubmitted as repeated:
+            return self.answer_again(repeated.generation)
         return self.answer(generation, settings.SYNC_WAIT_SECONDS, replies.JUST_QUEUED, is_new=True)
 
 

@@ -37,10 +37,11 @@ def test_a_key_that_may_only_read_reads_and_makes_nothing(api: Api, alice: Perso
         api.post("text2img", bodies.text2img(alice.key)).json(),
         api.post("img2img", bodies.img2img(alice.key)).json(),
         api.post(f"cancel/{generation['id']}", {"key": alice.key}).json(),
+        api.post(f"reproduce/{generation['id']}", {"key": alice.key}).json(),
     ]
 
     tip = "This API key may only read. What it is good for is set on http://testserver/keys/."
-    assert refused == [{"status": "error", "message": "Invalid Api Key", "tip": tip}] * 3
+    assert refused == [{"status": "error", "message": "Invalid Api Key", "tip": tip}] * 4
     assert bodies.written() == before
     for endpoint in (f"fetch/{generation['id']}", "system_load", "account"):
         assert api.post(endpoint, {"key": alice.key}).json()["status"] in ("processing", "ok", "success")

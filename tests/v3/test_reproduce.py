@@ -1,15 +1,19 @@
 """POST /api/v3/reproduce/{id}"""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
 from PIL import Image
 
 from generation import images, storage
 from generation.models import Generation
 from tests.conftest import Api, Person
+from tests.racing import race
 from tests.v3 import bodies
+from tests.v3.test_idempotency import REUSED
 
 
 def submitted(api: Api, person: Person, address: str = "text2img", **changes: Any) -> int:
@@ -122,6 +126,65 @@ def test_the_start_image_outlives_the_first_generation(api: Api, alice: Person, 
     work()
 
     assert Generation.objects.get(pk=again).status == "success"
+
+
+@pytest.mark.parametrize("by", ["header", "body"])
+def test_the_same_idempotency_key_makes_it_again_once(
+    api: Api, alice: Person, work: Callable[[], None], by: str
+) -> None:
+    pk = submitted(api, alice, "img2img")
+    work()
+    balance, body = alice.balance, {"key": alice.key} | ({"idempotency_key": "a"} if by == "body" else {})
+    headers = {"Idempotency-Key": "a"} if by == "header" else {}
+
+    replies = [api.post(f"reproduce/{address}", body, headers=headers) for address in (pk, f"0{pk}")]
+    Generation.objects.filter(pk=pk).update(images_expired_at="2026-11-01T00:00Z")
+    replies.append(api.post(f"reproduce/{pk}", body, headers=headers))
+
+    assert {reply.json()["id"] for reply in replies} == {Generation.objects.get(reproduces=pk).pk}
+    assert [reply.get("Idempotent-Replayed") for reply in replies] == [None, "true", "true"]
+    assert alice.balance == balance - 1
+    assert bodies.written()["inputs"] == 2
+
+
+def test_the_same_idempotency_key_for_something_else_is_refused(
+    api: Api, alice: Person, work: Callable[[], None]
+) -> None:
+    first, second = submitted(api, alice), submitted(api, alice, idempotency_key="b")
+    work()
+    api.post(f"reproduce/{first}", {"key": alice.key, "idempotency_key": "a"})
+    before = bodies.written()
+
+    refused = [
+        api.post(f"reproduce/{second}", {"key": alice.key, "idempotency_key": "a"}).json(),
+        api.post(f"reproduce/{second}", {"key": alice.key, "idempotency_key": "b"}).json(),
+    ]
+
+    assert refused == [REUSED] * 2
+    assert bodies.written() == before
+
+
+def test_an_idempotency_key_that_cannot_be_kept_is_refused(api: Api, alice: Person, work: Callable[[], None]) -> None:
+    pk = submitted(api, alice)
+    work()
+
+    reply = api.post(f"reproduce/{pk}", {"key": alice.key, "idempotency_key": "x" * 256}).json()
+
+    assert reply["message"] == {"idempotency_key": ["The idempotency key may not be longer than 255 characters."]}
+    assert Generation.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_8_racing_requests_make_it_again_once(api: Api, alice: Person, work: Callable[[], None]) -> None:
+    pk = submitted(api, alice, "img2img")
+    work()
+    balance, body = alice.balance, json.dumps({"key": alice.key, "idempotency_key": "a"})
+
+    replies = race(8, lambda k: Client().post(f"/api/v3/reproduce/{pk}", body, "application/json").json())
+
+    assert {reply["id"] for reply in replies} == {Generation.objects.get(reproduces=pk).pk}
+    assert alice.balance == balance - 1
+    assert bodies.written()["inputs"] == 2
 
 
 def test_what_is_of_another_account_is_not_there(api: Api, alice: Person, bob: Person) -> None:
