@@ -19,7 +19,6 @@ from generation.webhooks.models import Delivery, Host
 AT_ONCE = 4  # deliveries to one host
 PATIENCE = 5  # failures in a row that open the circuit
 OPEN_SECONDS = [30, 60, 120, 300, 600, 900]  # for the first failure that opens it, the second, …
-LONGEST_PAUSE = timedelta(hours=1)  # that a host can ask for
 
 
 def hosts_of(urls: Iterable[str]) -> dict[str, Host]:
@@ -79,8 +78,3 @@ def note_failure(host_pk: int, now: datetime) -> None:
     if failures >= PATIENCE:
         seconds = OPEN_SECONDS[min(failures - PATIENCE, len(OPEN_SECONDS) - 1)] * random.uniform(1, 1.2)
         Host.objects.filter(pk=host_pk).update(open_until=now + timedelta(seconds=seconds))
-
-
-def pause(host_pk: int, until: datetime, now: datetime) -> None:
-    """Leave alone a host that asked for it."""
-    Host.objects.filter(pk=host_pk).update(open_until=min(until, now + LONGEST_PAUSE))

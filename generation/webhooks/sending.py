@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Greatest, Least
 from django.utils import timezone
 from redis import RedisError
 
@@ -156,8 +156,8 @@ def conclude(delivery: Delivery, outcome: Outcome) -> None:
     if outcome.status == 410:
         switch_off(delivery)
     if outcome.retry_at:
-        circuits.pause(delivery.host_id, outcome.retry_at, now)
-    elif outcome.may_pass and not outcome.delivered:
+        pause(delivery, outcome.retry_at)
+    if outcome.may_pass and outcome.status != 429:
         circuits.note_failure(delivery.host_id, now)
     else:
         circuits.note_success(delivery.host_id)
@@ -177,6 +177,23 @@ def settle(delivery: Delivery, outcome: Outcome) -> None:
             mine.update(answer=answer, leased_until=None, due_at=min(at, delivery.give_up_at))
         else:
             mine.update(state=State.GIVEN_UP, answer=answer, leased_until=None)
+
+
+def pause(delivery: Delivery, until: datetime) -> None:
+    """Leave the address alone that asked for it: one account's, for others may have theirs on the same host."""
+    now = timezone.now()
+    idle = Q(leased_until=None) | Q(leased_until__lte=now)
+    same = Delivery.objects.filter(
+        idle,
+        state=State.PENDING,
+        host=delivery.host_id,
+        account=delivery.account_id,
+        url=delivery.url,
+        due_at__lt=until,
+    )
+    # Rows that another sender holds are left to it: both would wait for each other.
+    free = same.select_for_update(skip_locked=True).values("pk")
+    Delivery.objects.filter(pk__in=free).update(due_at=Least(Value(until), "give_up_at"))
 
 
 def switch_off(delivery: Delivery) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.db import OperationalError, close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection, transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -289,20 +290,79 @@ def test_retry_after_is_honoured_within_a_day(
     assert (delivery.state, delivery.due_at - NOON) == (PENDING, wait)
 
 
-def test_a_host_that_asks_for_a_pause_gets_one_for_all_its_deliveries(
+@pytest.mark.parametrize("status", ["429 Slow down", "503 Busy"])
+def test_an_address_that_asks_for_a_pause_gets_one_for_all_that_waits_for_it_and_no_other_does(
+    receiver: HostileServer, submit: Submit, clock: Clock, bob: Person, status: str
+) -> None:
+    ledger.grant(bob.user.pk, 10, "test:bob")
+    busy, quiet = receiver.url("/busy", answer(status=status, Retry_After="600")), receiver.url("/hook", answer())
+    for url, person in [(busy, None), (busy, None), (quiet, None), (busy, bob)]:
+        services.cancel(submit(webhook_url=url, **({"by": person} if person else {})).pk)
+    _, waiting, other, bobs = Delivery.objects.order_by("pk")
+
+    first = sending.take(1)
+    sending.conclude(first[0], sending.send(first[0]))
+
+    assert dict(Delivery.objects.exclude(pk=first[0].pk).values_list("pk", "due_at")) == {
+        waiting.pk: NOON + timedelta(minutes=10),
+        other.pk: NOON,
+        bobs.pk: NOON,
+    }
+    assert send_due() == 2
+    assert Delivery.objects.get(pk=other.pk).state == DELIVERED
+    assert send_for(clock, 601) == 3  # hers, and his after his own pause
+
+
+def test_no_pause_outlasts_the_time_in_which_something_may_be_told(
     receiver: HostileServer, submit: Submit, clock: Clock
 ) -> None:
-    first = submit(webhook_url=receiver.url("/busy", answer(status="429 Slow down", Retry_After="600")))
-    services.cancel(first.pk)
-    send_due()
-    services.cancel(submit(webhook_url=receiver.url("/hook", answer())).pk)
+    url = receiver.url("/busy", answer(status="429 Slow down", Retry_After="999999999"))
+    for _ in range(3):
+        services.cancel(submit(webhook_url=url).pk)
+    first, near, far = Delivery.objects.order_by("pk")
+    Delivery.objects.filter(pk=near.pk).update(give_up_at=NOON + timedelta(hours=5))
 
-    during = send_due()
-    clock.forward(seconds=601)
-    send_due()
+    [delivery] = sending.take(1)
+    sending.conclude(delivery, sending.send(delivery))
 
-    assert during == 0
-    assert Delivery.objects.get(url__endswith="/hook").state == DELIVERED
+    dues = dict(Delivery.objects.values_list("pk", "due_at"))
+    assert (delivery, dues[near.pk] - NOON, dues[far.pk] - NOON) == (first, timedelta(hours=5), timedelta(days=1))
+
+
+def test_too_many_requests_are_no_fault_of_the_host(receiver: HostileServer, submit: Submit, clock: Clock) -> None:
+    for _ in range(8):
+        services.cancel(submit(webhook_url=receiver.url("/busy", answer(status="429 Slow down"))).pk)
+
+    made = [send_due() for _ in range(3)]
+
+    assert made == [4, 4, 0]
+    assert (Host.objects.get().failures, Host.objects.get().open_until) == (0, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pause_waits_for_no_other_sender_or_both_might_wait_for_each_other(
+    receiver: HostileServer, submit: Submit
+) -> None:
+    url = receiver.url("/busy", answer(status="429 Slow down", Retry_After="600"))
+    for _ in range(3):
+        services.cancel(submit(webhook_url=url).pk)
+    [delivery] = sending.take(1)
+    outcome, held, done = sending.send(delivery), threading.Event(), threading.Event()
+    _, others, free = Delivery.objects.order_by("pk")
+
+    def work(k: int) -> bool:
+        if k:
+            held.wait(10)
+            sending.conclude(delivery, outcome)
+            done.set()
+            return True
+        with transaction.atomic():
+            Delivery.objects.select_for_update().get(pk=others.pk)
+            held.set()
+            return done.wait(10)
+
+    assert race(2, work) == [True, True]
+    assert Delivery.objects.get(pk=free.pk).due_at > timezone.now() + timedelta(minutes=9)
 
 
 def test_a_sender_that_dies_costs_half_a_minute_and_no_delivery(
