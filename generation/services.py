@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial, reduce
 from operator import or_
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +23,7 @@ from generation import estimate, fairness, idempotency, pricing, queue, storage
 from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
 from generation.params import Inputs, Params
+from generation.serving import served_model
 from generation.webhooks import outbox
 
 TRY_AGAIN = "Failed, Try Again"
@@ -109,11 +109,6 @@ def reproduce(original: Generation, api_key: ApiKey, repeatable: Repeatable | No
         raise NotReproducible("Its start image is no longer stored.") from None
     with storage.kept_inputs(init_image, mask_image) as inputs:
         return submit(original.account, params, inputs, api_key=api_key, repeatable=repeatable, reproduces=original)
-
-
-def served_model() -> str:
-    """Return the name of the model that new generations are made by."""
-    return Path(settings.MODEL).name if Path(settings.MODEL).exists() else settings.MODEL
 
 
 def live(account: User) -> int:

@@ -35,6 +35,7 @@ from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEn
 from generation.engine.memory import share_heaps, trim
 from generation.engine.tuning import choose
 from generation.leases import Hearts, hearts
+from generation.serving import served_model
 
 RQ_HEARTBEAT_SECONDS = 15
 FRESH = timedelta(seconds=1)  # a heartbeat of the worker itself that is younger need not be repeated
@@ -98,6 +99,7 @@ def load_engine() -> Engine | PipelineEngine:
     loaded = load_model(
         EngineSettings(
             model=settings.MODEL,
+            name=served_model(),
             revision=settings.MODEL_REVISION,
             variant=settings.MODEL_VARIANT,
             config=settings.MODEL_CONFIG,

@@ -11,7 +11,8 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from generation import queue, services, usage
+from generation import queue, usage
+from generation.serving import served_model
 from generation.usage import Use
 
 DAYS = 7
@@ -40,7 +41,7 @@ class Served:
 def served() -> list[Served]:
     """Return the default model, those that workers have loaded, and those that made something in the last days."""
     today = timezone.now().astimezone(UTC).date()
-    uses, default = usage.by_model(today - timedelta(days=DAYS - 1), today), services.served_model()
+    uses, default = usage.by_model(today - timedelta(days=DAYS - 1), today), served_model()
     devices: dict[str, Counter[str]] = {}
     for facts in queue.gpu_workers().values():
         if "model" in facts:

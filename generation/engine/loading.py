@@ -45,6 +45,7 @@ class EngineSettings:
     """Which checkpoint to load, and how; the defaults suit the machine at hand."""
 
     model: str  # hub id, folder in diffusers format, or single .safetensors file
+    name: str = ""  # what it is called; empty: its hub id, or the name of its folder or file
     revision: str | None = None  # branch, tag or commit of a hub id
     variant: str | None = None  # "fp16" where the weights are stored as such
     config: str | None = None  # single file: folder or hub id with its configs; None: diffusers' guess, from the hub
@@ -59,8 +60,8 @@ class EngineSettings:
 
 
 def served_name(settings: EngineSettings) -> str:
-    """Return what the model is called: its hub id, or the name of its folder or file."""
-    return Path(settings.model).name if Path(settings.model).exists() else settings.model
+    """Return what the model is called."""
+    return settings.name or Path(settings.model).name if Path(settings.model).exists() else settings.model
 
 
 @dataclass(frozen=True)

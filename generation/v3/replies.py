@@ -14,6 +14,7 @@ from billing import ledger
 from config.sites import site_url
 from generation import estimate, storage
 from generation.models import LIVE, Event, Generation, Status
+from generation.serving import served_model
 
 TIP = "Your image is processing in background, you can get this image using fetch API"
 JUST_QUEUED = "Try to fetch request after seconds estimated"
@@ -171,7 +172,7 @@ def meta(generation: Generation) -> dict[str, Any]:
         "enable_attention_slicing": "true",
         "file_prefix": str(generation.file_prefix),
         "guidance_scale": params.guidance_scale,
-        "model": generation.model or settings.MODEL.rstrip("/").rsplit("/", 1)[-1],
+        "model": generation.model or served_model(),
         "n_samples": params.samples,
         "negative_prompt": params.full_negative_prompt,
         "outdir": "out",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from generation import services
+from generation import serving
 from generation.models import Generation
 from generation.v3.handbook import examples, pages
 from generation.v3.handbook.reference import NAMES, endpoints
@@ -116,7 +116,7 @@ def test_the_samples_make_the_readers_newest_image_again(
 ) -> None:
     with working(work):
         made = web.post("text2img", bodies.text2img(alice.key))
-        Generation.objects.filter(pk=made["id"]).update(model=services.served_model())
+        Generation.objects.filter(pk=made["id"]).update(model=serving.served_model())
         printed = run_all(read(pages.address("reproduce/{id}")), tmp_path)
 
     assert statuses(printed) == {"success"}

@@ -5,6 +5,7 @@ import torch
 
 from generation.engine import EngineSettings, load_model, tuning
 from generation.engine.tuning import choose
+from generation.serving import served_model
 from generation.worker import load_engine
 
 
@@ -174,6 +175,13 @@ def test_a_worker_measures_unless_it_is_told_what_to_do(site, tmp_path):
         ("channels_last, fuse_qkv", False),
     ]
     assert "ms for" in loaded["auto"][0].facts()["measured"]
+
+
+def test_a_worker_calls_its_model_as_the_site_does(site, tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parents[1])
+    site.TUNING, site.MODEL = ["none"], f"{tiny.parent.name}/{tiny.name}"
+
+    assert load_engine().model_name == served_model() == site.MODEL
 
 
 def test_quantized_weights_are_left_as_they_are(site, tmp_path):

@@ -128,6 +128,23 @@ def test_the_start_image_outlives_the_first_generation(api: Api, alice: Person, 
     assert Generation.objects.get(pk=again).status == "success"
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("/models/not-on-this-machine.safetensors", "not-on-this-machine.safetensors"), ("owner/name", "owner/name")],
+)
+def test_a_model_that_only_the_worker_has_is_known_by_the_same_name(
+    api: Api, alice: Person, work: Callable[[], None], settings: Any, model: str, name: str
+) -> None:
+    pk = submitted(api, alice)
+    work()
+    settings.MODEL = model
+    Generation.objects.filter(pk=pk).update(model=name)
+
+    reply = api.post(f"reproduce/{pk}", {"key": alice.key}).json()
+
+    assert (reply["status"], reply["meta"]["model"]) == ("processing", name)
+
+
 @pytest.mark.parametrize("by", ["header", "body"])
 def test_the_same_idempotency_key_makes_it_again_once(
     api: Api, alice: Person, work: Callable[[], None], by: str
