@@ -34,6 +34,7 @@ def close(user: User) -> None:
         password=make_password(None),
         webhook_secret=new_webhook_secret(),
         previous_webhook_secret="",
+        webhook_secret_changed_at=None,
     )
     if not closed:
         return

@@ -28,6 +28,7 @@ from config.storage import FolderStorage
 from generation import services, storage
 from generation.models import Generation
 from generation.params import Inputs, Params
+from generation.webhooks import signing
 from generation.webhooks.models import Endpoint, Event
 from tests.belongings import Belongings, furnish, picture
 from tests.conftest import Person
@@ -369,6 +370,19 @@ def test_the_door_is_shut_at_once(owned: Belongings, client: Client) -> None:
         authenticate(owned.person.key)
     assert (user.is_active, user.has_usable_password()) == (False, False)
     assert "alice" not in user.email
+
+
+def test_what_is_still_sent_after_the_closing_is_signed_by_a_new_secret_alone(bob: Person) -> None:
+    bob.user.rotate_webhook_secret()
+    secrets = bob.user.live_webhook_secrets
+
+    closing.close(bob.user)
+
+    user = User.objects.get(pk=bob.user.pk)
+    assert user.live_webhook_secrets == [user.webhook_secret]
+    assert user.webhook_secret not in secrets
+    headers = signing.headers(user, "msg_1", b"{}", timezone.now())
+    assert len(headers["webhook-signature"].split()) == 1
 
 
 def test_the_address_may_sign_up_again(owned: Belongings) -> None:
