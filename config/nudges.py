@@ -1,7 +1,8 @@
 """Tells Redis that there is work; apps say what for.
 
 A message is only a nudge: what it is about is in the database, so one that is lost or doubled does no harm. While Redis
-is away that is logged, and the clock's sweeps find the work.
+is away that is logged: the clock's sweeps find the work, those who wait for an end ask the database, and what is known
+of workers is told at their next beat or grows old.
 """
 
 import logging
@@ -53,4 +54,4 @@ def attempt(call: Callable[[], object]) -> None:
     try:
         call()
     except RedisError as error:
-        logger.warning("Redis was not told (%s); the sweep will.", error)
+        logger.warning("Redis was not told (%s).", error)
