@@ -127,7 +127,7 @@ def loading_seconds() -> float:
 
 
 def job_id(generation: Generation) -> str:
-    """Return the name of the RQ job that nudges a worker about this generation in its present state."""
+    """Return the name of the RQ job that nudges a worker about this generation, another one after each attempt."""
     step = "generate" if generation.inputs_ready else "fetch"
     return f"{step}-{generation.pk}-{generation.attempt}"
 

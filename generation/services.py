@@ -198,6 +198,8 @@ def hand_back(generation: Generation) -> bool:
             status=Status.QUEUED, attempt=F("attempt") - 1, lease_until=None, nudged_at=timezone.now()
         )
         if won:
+            # By the number given up: the job of the one before may be what this worker is at, and ends with it. So the
+            # sweep, which asks by the row's number, may ring once more.
             queue.ring(generation, at_front=True)
     return bool(won)
 
