@@ -1,12 +1,25 @@
 """Finds the account behind an API key, and tells whether the key is good for what is asked."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.addresses import Address, is_within
 from accounts.models import ApiKey, QuotaOverride, Scope, digest
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+
+class LookedUp(TypedDict):
+    """What is looked up together with a key."""
+
+    is_overridden: bool  # the account has a QuotaOverride, for its limits
+
+
+FoundKey: TypeAlias = "WithAnnotations[ApiKey, LookedUp]"
 
 
 class InvalidKey(Exception):
@@ -17,7 +30,7 @@ class KeyNotAllowed(InvalidKey):
     """The key is good, but not for this, or not from here; the message says so to its holder."""
 
 
-def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address | None = None) -> ApiKey:
+def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address | None = None) -> FoundKey:
     """Return the key with its user, and note that it was used.
 
     `address` is where the request comes from; unknown, it is refused by a key that is bound to addresses.
@@ -36,10 +49,8 @@ def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address
     return key
 
 
-def find(secret: str) -> ApiKey | None:
+def find(secret: str) -> "FoundKey | None":
     """Return the live key that has the secret, or had it before it was rotated and may still use it.
-
-    It also tells whether the account `is_overridden`, for its limits.
 
     It is read anew for every request, so that whatever is changed about it takes effect at once; and by a query that is
     quickly made, for on a busy site making it takes longer than the database does.

@@ -89,7 +89,7 @@ class V3View(APIView):
         parameters = read_parameters(http_request)
         secret = find_key(http_request, parameters)
         key = authenticate(secret, self.needs, client_address(http_request))
-        self.api_key, self.limits = key, quotas.limits(key.user, getattr(key, "is_overridden", True))
+        self.api_key, self.limits = key, quotas.limits(key.user, key.is_overridden)
         return parameters, key
 
     def answer(self, generation: Generation, wait_seconds: float, note: str, is_new: bool = False) -> Response:
