@@ -13,6 +13,7 @@ from billing.models import Pack
 from generation import services
 from generation.params import Inputs, Params
 from tests.conftest import Person
+from tests.sessions import logged_in
 
 
 def changes(thing: object) -> dict[str, list[str]]:
@@ -108,3 +109,20 @@ def test_a_closed_account_leaves_no_name_in_the_log(staff: Client, alice: Person
     told = [(entry.object_repr, entry.changes, entry.changes_text) for entry in entries]
     assert "alice" not in str(told)
     assert "She asked" not in str(told)
+
+
+def test_a_closed_account_leaves_no_address_where_it_acted_and_others_keep_theirs(
+    staff: Client, charlie: Person, alice: Person
+) -> None:
+    logged_in(alice.user).post("/keys/new/", {"name": "hers", "scope": "read"}, REMOTE_ADDR="192.0.2.7")
+    staff.post("/admin/accounts/apikey/add/", {"user": alice.user.pk, "name": "his", "scope": "read"})
+    hers, his = (LogEntry.objects.get_for_object(ApiKey.objects.get(name=name)) for name in ("hers", "his"))
+    signed = list(hers.values_list("actor_email", "remote_addr")), list(his.values_list("actor_email", "remote_addr"))
+
+    closing.close(alice.user)
+    closing.erase(alice.user.pk)
+
+    kept = [("charlie@example.org", "127.0.0.1")]
+    assert signed == ([("alice@example.org", "192.0.2.7")], kept)
+    assert list(hers.values_list("actor", "actor_email", "remote_addr")) == [(alice.user.pk, None, None)]
+    assert list(his.values_list("actor_email", "remote_addr")) == kept
