@@ -1,9 +1,11 @@
 """generation.services: every change of state, alone and in races."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
 
 from accounts.models import KeySpending, Plan, Usage
 from accounts.quotas import QuotaExceeded, RateLimited
@@ -17,6 +19,7 @@ from tests.generation.conftest import Submit, everything, lapse, row
 from tests.racing import race
 
 in_redis = pytest.mark.django_db(transaction=True)  # Redis is told after the commit
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LINK = Inputs(init_image_url="https://example.org/cat.png")
 
 
@@ -331,20 +334,28 @@ def test_submitting_works_while_redis_is_away(submit: Submit, no_redis: None) ->
 @pytest.mark.parametrize(
     ("changes", "constraint"),
     [
-        ({"status": "done"}, "status_is_known|finished_exactly_when_final"),
         ({"status": "success"}, "finished_exactly_when_final"),
+        ({"finished_at": NOON}, "finished_exactly_when_final"),
         ({"status": "processing"}, "processing_has_a_lease"),
         ({"held_credits": 0}, "nothing_is_free"),
         ({"charged_credits": 1}, "only_success_is_charged"),
-        ({"charged_credits": 2}, "never_above_the_price|only_success_is_charged"),
+        ({"charged_credits": 2, "status": "success", "finished_at": NOON}, "never_above_the_price"),
     ],
 )
 def test_the_database_refuses_a_row_that_makes_no_sense(
     submit: Submit, changes: dict[str, Any], constraint: str
 ) -> None:
-    from django.db import IntegrityError
-
     generation = submit()
 
     with pytest.raises(IntegrityError, match=constraint):
         Generation.objects.filter(pk=generation.pk).update(**changes)
+
+
+def test_the_database_refuses_a_state_that_nobody_knows(submit: Submit) -> None:
+    generation = submit()
+    with connection.cursor() as cursor:  # without the constraint that refuses it as well
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE generation_generation DROP CONSTRAINT finished_exactly_when_final")
+
+    with pytest.raises(IntegrityError, match="status_is_known"):
+        Generation.objects.filter(pk=generation.pk).update(status="done")

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db import IntegrityError, OperationalError, close_old_connections, connection, transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -251,6 +251,36 @@ def test_8_racing_senders_deliver_it_once(receiver: HostileServer, submit: Submi
 
     assert len(receiver.requests) == 1
     assert Delivery.objects.get().state == DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"state": "lost"}, "state_is_known"),
+        ({"state": "delivered", "leased_until": NOON}, "only_pending_is_attempted"),
+        ({"state": "given up", "leased_until": NOON}, "only_pending_is_attempted"),
+    ],
+)
+def test_the_database_refuses_a_delivery_that_makes_no_sense(
+    submit: Submit, changes: dict[str, Any], constraint: str
+) -> None:
+    services.cancel(submit(webhook_url="https://example.org/").pk)
+
+    with pytest.raises(IntegrityError, match=constraint):
+        Delivery.objects.update(**changes)
+
+
+@pytest.mark.parametrize("constraint", ["told_once_to_each_endpoint", "told_once_to_the_caller"])
+def test_the_database_refuses_to_tell_the_same_twice(
+    submit: Submit, listen: Callable[..., Endpoint], constraint: str
+) -> None:
+    listen("https://example.org/everything", ["canceled"])
+    services.cancel(submit(webhook_url="https://example.org/own").pk)
+    again = Delivery.objects.get(endpoint__isnull=constraint == "told_once_to_the_caller")
+    again.pk = None
+
+    with pytest.raises(IntegrityError, match=constraint):
+        again.save(force_insert=True)
 
 
 # Retries
