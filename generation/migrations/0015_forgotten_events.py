@@ -7,7 +7,7 @@ def forget(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0013_words_between_signs")]
+    dependencies = [("generation", "0014_fetched_lately_and_deliveries_by_state")]
 
     operations = [
         migrations.AddField("event", "is_forgotten", models.BooleanField(default=False)),
