@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from billing import ledger
 from billing.models import Entry, Purchase
 
 PAGE = 50
+MOST_NEWER = 100_000  # entries that are summed to know the balance before them
 GENERATION = "generation:"
 WORDS = {
     Entry.Kind.GRANT: "Credits added",
@@ -32,7 +33,7 @@ class Row:
     what: str
     about: str  # what it is for
     url: str  # of that; empty: it has no page
-    balance: int  # after it
+    balance: int | None  # after it; none: too many came since
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,21 @@ def months(user_id: int, now: datetime) -> list[Month]:
 
 
 def entries(user_id: int, month: Month | None = None) -> QuerySet[Entry]:
-    """Return the account's entries, newest first."""
+    """Return the account's entries, newest first; those of a month lie between two ids, since the wallet was locked."""
     found = Entry.objects.filter(wallet_id=user_id).order_by("-id")
-    return found.filter(created_at__gte=month.start, created_at__lt=month.end) if month else found
+    if month is None:
+        return found
+    first, after = first_since(user_id, month.start), first_since(user_id, month.end)
+    if first is None:
+        return found.none()
+    found = found.filter(id__gte=first)
+    return found.filter(id__lt=after) if after else found
+
+
+def first_since(user_id: int, at: datetime) -> int | None:
+    """Return the id of the account's first entry from then on."""
+    later = Entry.objects.filter(wallet_id=user_id, created_at__gte=at).order_by("created_at", "id")
+    return later.values_list("id", flat=True).first()
 
 
 def page(user_id: int, month: Month | None = None, before: int | None = None) -> tuple[list[Row], int | None]:
@@ -96,15 +109,22 @@ def rows(user_id: int, found: list[Entry]) -> list[Row]:
     """Return the entries (newest first, with none of the account's left out) as rows."""
     if not found:
         return []
-    newer = Entry.objects.filter(wallet_id=user_id, id__gt=found[0].pk).aggregate(sum=Sum("credits"))["sum"] or 0
-    balance = ledger.balance(user_id) - newer
+    balance = balance_after(found[0])
     bought = purchases_of(found)
     made = []
     for entry in found:
         about, url = describe(entry, bought)
         made.append(Row(entry, WORDS[Entry.Kind(entry.kind)], about, url, balance))
-        balance -= entry.credits
+        if balance is not None:
+            balance -= entry.credits
     return made
+
+
+def balance_after(entry: Entry) -> int | None:
+    """Return the account's balance right after an entry, or None where too many came since to add them up."""
+    newer = Entry.objects.filter(wallet_id=entry.wallet_id, id__gt=entry.pk).order_by("id")[: MOST_NEWER + 1]
+    moved = newer.aggregate(count=Count("pk"), credits=Sum("credits", default=0))
+    return ledger.balance(entry.wallet_id) - moved["credits"] if moved["count"] <= MOST_NEWER else None
 
 
 def purchases_of(found: Iterable[Entry]) -> dict[str, Purchase]:

@@ -69,7 +69,11 @@ class Entry(models.Model):
 
     class Meta:
         verbose_name_plural = "entries"
-        indexes = [models.Index(fields=["wallet", "-id"])]
+        indexes = [
+            models.Index(fields=["wallet", "-id"]),
+            # Where a month begins, and what was spent a day without a look at the rows.
+            models.Index(fields=["wallet", "created_at", "kind", "held_credits"], name="entries_of_a_time"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["cause", "kind"], name="one_entry_per_cause"),
             models.CheckConstraint(
