@@ -58,7 +58,9 @@ class WalletAdmin(ReadOnly):
 class EntryAdmin(ReadOnly):
     list_display = ("id", "wallet_id", "kind", "credits", "held_credits", "owed_credits", "cause", "note", "created_at")
     list_filter = ("kind", "created_at")
-    search_fields = ("cause", "wallet__user__email")
+    search_fields = ("cause__exact",)  # anything else would read all entries
+    search_help_text = "A whole cause, like generation:5120041. An account's page leads to its entries."
+    show_full_result_count = False
 
 
 @admin.register(Purchase)

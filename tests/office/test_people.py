@@ -1,15 +1,19 @@
 """One person on one page of the admin, and what staff may do there."""
 
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.authentication import InvalidKey, authenticate
 from accounts.models import ApiKey, Plan, User
+from billing import ledger
 from billing.models import Entry, Wallet
 from generation import services
 from generation.models import Generation
@@ -41,6 +45,34 @@ def test_staff_see_everything_of_a_person_on_one_page(staff: Client, alice: Pers
     assert f"<dd>{alice.balance}</dd>" in page
     assert alice.key not in page
     assert alice.api_key.digest not in page
+
+
+def test_from_there_a_link_leads_to_all_entries_of_the_account_alone(
+    staff: Client, alice: Person, bob: Person, address: Address
+) -> None:
+    ledger.grant(bob.user.pk, 5, "test:bob", "for bob")
+    page = staff.get(address(alice)).content.decode()
+
+    [link] = re.findall(r'href="(/admin/billing/entry/\?[^"]*)"', page)
+    with CaptureQueriesContext(connection) as asked:
+        shown = staff.get(link)
+
+    assert [entry.cause for entry in shown.context["cl"].result_list] == ["test:alice"]
+    entries = [query["sql"] for query in asked.captured_queries if 'FROM "billing_entry"' in query["sql"]]
+    assert all(f'"billing_entry"."wallet_id" = {alice.user.pk}' in sql and "JOIN" not in sql for sql in entries)
+
+
+def test_entries_are_found_by_their_whole_cause(staff: Client, alice: Person) -> None:
+    ledger.grant(alice.user.pk, 5, "test:alice:2")
+
+    with CaptureQueriesContext(connection) as asked:
+        [shown, part, case] = [
+            [entry.credits for entry in staff.get(f"/admin/billing/entry/?q={q}").context["cl"].result_list]
+            for q in ("test:alice", "test", "TEST:ALICE")
+        ]
+
+    assert (shown, part, case) == ([1000], [], [])
+    assert not any("LIKE" in query["sql"] or "UPPER" in query["sql"] for query in asked.captured_queries)
 
 
 def test_staff_give_credits_with_a_reason_that_stays(
