@@ -1,8 +1,8 @@
 """How long the history and a fetch take, however many generations there are: python -m benchmarks.rows 10000 10000000.
 
-For each size it writes so many generations of one account into the PostgreSQL of the tests, and asks for whole pages of
-the history and for single generations through Django, as a browser or a program without its network does. Time and
-disk grow with the rows: ten million take ten times those of a million.
+For each size it writes so many generations of one account, with their entries in the ledger, into the PostgreSQL of the
+tests, and asks for whole pages of the history, for single generations and for reports, through Django, as a browser or
+a program without its network does. Time and disk grow with the rows: ten million take ten times those of a million.
 """
 
 import argparse
@@ -64,6 +64,7 @@ def measured(account: Any, key: str, times: int) -> dict[str, tuple[float, float
     """Return the median and the slowest of each thing asked so often, and how many generations it showed."""
     from django.db.models import Max, Min
     from django.test import Client
+    from django.utils import timezone
 
     from accounts.models import User
     from generation.models import Generation
@@ -94,11 +95,18 @@ def measured(account: Any, key: str, times: int) -> dict[str, tuple[float, float
     ):
         call()
         found[name] = summed_up([timed(call)[0] for _ in range(count)], 1)
+    long_ago = timezone.now() - timedelta(days=200)
     staff = logged_in(User.objects.create_superuser(f"staff-{account.pk}@example.org", "correct horse"))
     for name, client, path in (
         ("usage", browser, "/usage/"),
+        ("credits", browser, "/billing/"),
+        ("credits: history", browser, "/billing/history/"),
+        ("credits: history of a month", browser, f"/billing/history/?month={long_ago:%Y-%m}"),
         ("admin: numbers of the day", staff, "/admin/"),
         ("admin: generations", staff, "/admin/generation/generation/"),
+        ("admin: entries", staff, "/admin/billing/entry/"),
+        ("admin: a cause", staff, f"/admin/billing/entry/?q=generation:{ends['last']}"),
+        ("admin: models", staff, "/admin/models/"),
         ("admin: an account", staff, f"/admin/accounts/user/{account.pk}/change/"),
         ("metrics", program, "/metrics"),
     ):

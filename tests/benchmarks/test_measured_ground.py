@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import many, overhead, rates, rows, waiting
 from benchmarks.site import EMPTY_ADDRESS
+from billing import ledger
+from billing.models import Entry
 from generation import queue
 from generation.models import Generation, Status
 from tests.conftest import Api, Person
@@ -54,11 +56,15 @@ def test_the_history_is_asked_at_several_sizes(transactional_db: None, monkeypat
     of_size = {}
     for size in (30, 60):
         many.empty()
-        of_size[size] = rows.measured(*many.fill(size), times=1)
+        account, key = many.fill(size)
+        assert Entry.objects.filter(wallet_id=account.pk, kind="hold").count() == size
+        assert list(ledger.differences()) == []
+        of_size[size] = rows.measured(account, key, times=1)
 
     table = rows.table(of_size)
 
     shown = {row[0]: row[1] for row in table.rows}
+    assert {"credits", "credits: history", "credits: history of a month"} < set(shown)
     assert (shown["history: first page"], shown["history: no such word"], shown["API: fetch"]) == (48, 0, 1)
     assert table.columns[-1] == "60 / 30"
     assert all(row[-1] > 0 for row in table.rows)
