@@ -67,7 +67,8 @@ def empty() -> None:
     """Forget all generations and entries, quickly."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE generation_generation, generation_usageday, generation_summedday, billing_entry CASCADE"
+            "TRUNCATE generation_generation, generation_usageday, generation_siteday, generation_summedday, "
+            "billing_entry CASCADE"
         )
         cursor.execute("UPDATE billing_wallet SET balance = 0, held = 0, owed = 0, monthly = 0")
 

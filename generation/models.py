@@ -21,6 +21,8 @@ __all__ = [
     "Host",
     "IdempotencyKey",
     "SilencedUrl",
+    "SiteDay",
+    "SummedDay",
     "UsageDay",
 ]
 
@@ -191,22 +193,31 @@ class IdempotencyKey(models.Model):
         return f"{self.key} of {self.generation_id}"
 
 
-class UsageDay(models.Model):
-    """What one account used on a day that is over, by key and model; written only by generation/usage.py.
+class Sums(models.Model):
+    """What was used on a day that is over, by model; written only by generation/usage.py."""
 
-    It is a sum over the generations that ended on that day, kept because they may be a million and may be deleted.
-    """
-
-    account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     day = models.DateField()  # UTC
-    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)  # none: made on the site's own pages
     model = models.CharField(max_length=200, blank=True)  # empty: it never came to a model
     succeeded = models.PositiveIntegerField(default=0)  # generations
     failed = models.PositiveIntegerField(default=0)
     canceled = models.PositiveIntegerField(default=0)
     images = models.PositiveIntegerField(default=0)  # delivered: blanked ones don't count
+    blanked_images = models.PositiveIntegerField(default=0)
     credits = models.PositiveBigIntegerField(default=0)  # charged
     latencies = models.JSONField(default=dict)  # of successes, from submission to end: bucket → how many
+
+    class Meta:
+        abstract = True
+
+
+class UsageDay(Sums):
+    """What one account used on a day, by key and model.
+
+    It is a sum over the generations that ended on that day, kept because they may be a million and may be deleted.
+    """
+
+    account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)  # none: made on the site's own pages
 
     class Meta:
         indexes = [models.Index(fields=["account", "day"], name="usage_days")]
@@ -215,8 +226,18 @@ class UsageDay(models.Model):
         return f"{self.account_id} on {self.day}"
 
 
+class SiteDay(Sums):
+    """What all accounts used on a day, by model: a sum over its UsageDays, kept because they may be thousands."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "model"], name="one_sum_a_day_and_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model or 'no model'} on {self.day}"
+
+
 class SummedDay(models.Model):
-    """A day whose UsageDays are written, so that nobody writes them twice."""
+    """A day whose sums are written, so that nobody writes them twice."""
 
     day = models.DateField(primary_key=True)  # UTC
 

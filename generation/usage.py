@@ -1,16 +1,16 @@
-"""How much an account used, by day, key and model; the only module that writes UsageDay.
+"""How much was used, by day and model, and by account and key; the only module that writes UsageDay and SiteDay.
 
-Days that are over are summed up once by the clock, so the page reads some rows a day however many generations there
-were; what ended later is summed up when it is asked for. A generation counts on the day it ended, which never changes
-then. Latencies are kept as counts in buckets a tenth apart: their percentiles are right to five in a hundred.
+Days that are over are summed up once by the clock, so a page reads some rows a day however many generations there
+were, and of the whole site one for each model; what ended later is summed up when it is asked for. A generation counts
+on the day it ended, which never changes then. Latencies are kept as counts in buckets a tenth apart: their percentiles
+are right to five in a hundred.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 from django.db.models import Case, Count, F, FloatField, Func, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
@@ -19,12 +19,13 @@ from django.db.models.functions import Cast, Floor, Greatest, Ln, TruncDate
 from django.utils import timezone
 
 from accounts.models import User
-from generation.models import Generation, Status, SummedDay, UsageDay
+from generation.models import Generation, SiteDay, Status, SummedDay, Sums, UsageDay
 
 RATIO = 1.1  # between a bucket's ends
 SHORTEST_SECONDS = 0.01
 SETTLE_SECONDS = 3600  # after midnight: what ended before it is in the database by then
 DAYS_AT_ONCE = 31  # that one run of the clock sums up
+Row = TypeVar("Row", UsageDay, SiteDay)
 
 
 @dataclass
@@ -34,12 +35,13 @@ class Use:
     succeeded: int = 0
     failed: int = 0
     canceled: int = 0
-    images: int = 0
+    images: int = 0  # delivered
     credits: int = 0
     latencies: Counter[int] = field(default_factory=Counter)  # bucket → successes
+    blanked_images: int = 0
 
-    def add(self, other: "Use | UsageDay") -> None:
-        for name in ("succeeded", "failed", "canceled", "images", "credits"):
+    def add(self, other: "Use | Sums") -> None:
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for bucket, count in other.latencies.items():
             self.latencies[int(bucket)] += count
@@ -64,6 +66,9 @@ class Use:
     @property
     def p95_seconds(self) -> float | None:
         return self.latency_seconds(0.95)
+
+
+COUNTS = [each.name for each in fields(Use) if each.name != "latencies"]
 
 
 @dataclass(frozen=True)
@@ -101,49 +106,69 @@ DELIVERED = Case(
 
 def used(account: User, since: date, until: date) -> dict[Part, Use]:
     """Return what the account used on the days from `since` to `until`, both included."""
+    last = last_summed_day()  # first: a day that is summed up while this runs counts once
     uses: defaultdict[Part, Use] = defaultdict(Use)
-    own = UsageDay.objects.filter(account=account), Generation.objects.filter(account=account)
-    for part, use in parts(*own, since, until):
+    for row in summed_up(UsageDay.objects.filter(account=account), since, until, last):
+        uses[Part(row.day, row.api_key_id, row.model)].add(row)
+    for (_, part), use in live(Generation.objects.filter(account=account), since, until, last).items():
         uses[part].add(use)
+    return dict(uses)
+
+
+def of_site(since: date, until: date) -> dict[Part, Use]:
+    """Return what all accounts used on these days, by model, whatever the key."""
+    last = last_summed_day()  # first, as above
+    uses: defaultdict[Part, Use] = defaultdict(Use)
+    for row in summed_up(SiteDay.objects.all(), since, until, last):
+        uses[Part(row.day, None, row.model)].add(row)
+    for (_, part), use in live(Generation.objects.all(), since, until, last).items():
+        uses[Part(part.day, None, part.model)].add(use)
     return dict(uses)
 
 
 def by_model(since: date, until: date) -> dict[str, Use]:
     """Return what all accounts used on these days, by model; those that never came to a model by an empty name."""
     uses: defaultdict[str, Use] = defaultdict(Use)
-    for part, use in parts(UsageDay.objects.all(), Generation.objects.all(), since, until):
+    for part, use in of_site(since, until).items():
         uses[part.model].add(use)
+    return dict(uses)
+
+
+def by_day(since: date, until: date) -> dict[date, Use]:
+    """Return what all accounts used on each of these days on which something ended."""
+    uses: defaultdict[date, Use] = defaultdict(Use)
+    for part, use in of_site(since, until).items():
+        uses[part.day].add(use)
     return dict(uses)
 
 
 def totals() -> Use:
     """Return what all accounts ever used, without latencies."""
-    names = ("succeeded", "failed", "canceled", "images", "credits")
-    last = last_summed_day()  # first: a day that is summed up while this runs counts once
-    summed_up = UsageDay.objects.filter(day__lte=last) if last else UsageDay.objects.none()
-    days = summed_up.aggregate(**{name: Sum(name, default=0) for name in names})
+    last = last_summed_day()  # first, as above
+    days = summed_up(SiteDay.objects.all(), date.min, date.max, last).aggregate(
+        **{name: Sum(name, default=0) for name in COUNTS}
+    )
     since = {"finished_at__gte": datetime.combine(last + timedelta(days=1), time.min, UTC)} if last else {}
     later = Generation.objects.filter(finished_at__isnull=False, **since).aggregate(
         succeeded=Count("pk", filter=Q(status=Status.SUCCESS)),
         failed=Count("pk", filter=Q(status=Status.FAILED)),
         canceled=Count("pk", filter=Q(status=Status.CANCELED)),
         images=Sum(DELIVERED, default=0),
+        blanked_images=Sum("blanked_images", default=0),
         credits=Sum("charged_credits", default=0),
     )
-    return Use(**{name: days[name] + later[name] for name in names})
+    return Use(**{name: days[name] + later[name] for name in COUNTS})
 
 
-def parts(
-    days: QuerySet[UsageDay], generations: QuerySet[Generation], since: date, until: date
-) -> Iterator[tuple[Part, Use | UsageDay]]:
-    """Yield the sums of the days that are summed up, and those of the generations that ended since."""
-    last = last_summed_day()  # first: a day that is summed up while this runs counts once
-    for row in days.filter(day__gte=since, day__lte=min(until, last)) if last else ():
-        yield Part(row.day, row.api_key_id, row.model), row
+def summed_up(days: QuerySet[Row], since: date, until: date, last: date | None) -> QuerySet[Row]:
+    """Return the sums of these days, up to the last that is summed up."""
+    return days.filter(day__gte=since, day__lte=min(until, last)) if last else days.none()
+
+
+def live(generations: QuerySet[Generation], since: date, until: date, last: date | None) -> dict[tuple[int, Part], Use]:
+    """Return the sums of the generations that ended on those of these days that are not summed up, as `summed` does."""
     first = max(since, last + timedelta(days=1)) if last else since
-    if first <= until:
-        for (_, part), use in summed(generations.filter(**ended_on(first, until))).items():
-            yield part, use
+    return summed(generations.filter(**ended_on(first, until))) if first <= until else {}
 
 
 def last_summed_day() -> date | None:
@@ -163,12 +188,17 @@ def summed(ended: QuerySet[Generation]) -> dict[tuple[int, Part], Use]:
     rows = (
         ended.annotate(day=TruncDate("finished_at", tzinfo=UTC), bucket=BUCKET)
         .values("account_id", "day", "api_key_id", "model", "status", "bucket")
-        .annotate(count=Count("pk"), images=Sum(DELIVERED), credits=Sum("charged_credits"))
+        .annotate(
+            count=Count("pk"),
+            images=Sum(DELIVERED),
+            blanked_images=Sum("blanked_images"),
+            credits=Sum("charged_credits"),
+        )
         .order_by()
     )
     uses: defaultdict[tuple[int, Part], Use] = defaultdict(Use)
     for row in rows:
-        use = Use(images=row["images"], credits=row["credits"])
+        use = Use(images=row["images"], blanked_images=row["blanked_images"], credits=row["credits"])
         if row["status"] == Status.SUCCESS:
             use.succeeded, use.latencies = row["count"], Counter({row["bucket"]: row["count"]})
         elif row["status"] == Status.FAILED:
@@ -202,19 +232,12 @@ def sum_up_day(day: date) -> None:
     uses = summed(Generation.objects.filter(**ended_on(day, day)))
     UsageDay.objects.bulk_create(
         [
-            UsageDay(
-                account_id=account_id,
-                day=day,
-                api_key_id=part.api_key_id,
-                model=part.model,
-                succeeded=use.succeeded,
-                failed=use.failed,
-                canceled=use.canceled,
-                images=use.images,
-                credits=use.credits,
-                latencies=use.latencies,
-            )
+            UsageDay(account_id=account_id, day=day, api_key_id=part.api_key_id, model=part.model, **vars(use))
             for (account_id, part), use in uses.items()
         ],
         batch_size=1000,
     )
+    of_models: defaultdict[str, Use] = defaultdict(Use)
+    for (_, part), use in uses.items():
+        of_models[part.model].add(use)
+    SiteDay.objects.bulk_create(SiteDay(day=day, model=model, **vars(use)) for model, use in of_models.items())

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, DurationField, ExpressionWrapper, F, IntegerField, Model, Q, Sum
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, TruncDate
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Model, Sum
+from django.db.models.functions import TruncDate
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -15,8 +14,8 @@ from accounts.models import User
 from billing.models import Purchase
 from billing.money import shown
 from config.charts import Box, Chart, bars, dated
-from generation import queue
-from generation.models import FINAL, LIVE, Generation, Status
+from generation import queue, usage
+from generation.models import LIVE, Generation, Status
 from office.rights import may_see
 
 DAYS = 14
@@ -89,9 +88,9 @@ def recent_days(today: date) -> list[Day]:
     """Return the last days, today last."""
     days = {day: Day(day) for day in (today - timedelta(days=k) for k in reversed(range(DAYS)))}
     since = midnight(min(days))
-    for row in made_since(since):
-        day = days[row["day"]]
-        day.images, day.succeeded, day.failed = row["images"] or 0, row["succeeded"], row["failed"]
+    for at, use in usage.by_day(min(days), today).items():
+        day = days[at]
+        day.images, day.succeeded, day.failed = use.images + use.blanked_images, use.succeeded, use.failed
     for row in sold_since(since):
         day = days[row["day"]]
         day.sold_credits += row["credits"]
@@ -99,20 +98,6 @@ def recent_days(today: date) -> list[Day]:
     for row in joined_since(since):
         days[row["day"]].joined = row["count"]
     return list(days.values())
-
-
-def made_since(since: datetime) -> Any:
-    ended = Generation.objects.filter(finished_at__gte=since, finished_at__lt=tomorrow(), status__in=FINAL)
-    samples = Cast(KeyTextTransform("samples", "params"), IntegerField())
-    return (
-        ended.values(day=TruncDate("finished_at"))
-        .annotate(
-            images=Sum(samples, filter=Q(status=Status.SUCCESS)),
-            succeeded=Count("pk", filter=Q(status=Status.SUCCESS)),
-            failed=Count("pk", filter=Q(status=Status.FAILED)),
-        )
-        .order_by("day")
-    )
 
 
 def sold_since(since: datetime) -> Any:
@@ -151,7 +136,8 @@ def p95_seconds(since: datetime) -> float | None:
     if not count:
         return None
     took = ExpressionWrapper(F("finished_at") - F("created_at"), output_field=DurationField())
-    slowest: timedelta = done.order_by(took).values_list(took, flat=True)[int(SLOW_SHARE * (count - 1))]
+    slower = count - 1 - int(SLOW_SHARE * (count - 1))  # from this end, since fewer have to be put in order
+    slowest: timedelta = done.order_by(took.desc()).values_list(took, flat=True)[slower]
     return slowest.total_seconds()
 
 

@@ -59,6 +59,7 @@ def test_the_admin_has_a_page_for_everything_but_counters() -> None:
         "Usage",
         "KeySpending",
         "IdempotencyKey",
+        "SiteDay",
         "SummedDay",
         "UsageDay",
         "Export",

@@ -5,9 +5,11 @@ import io
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Plan
 from generation import usage
-from generation.models import Generation, Status, SummedDay, UsageDay
+from generation.models import Generation, SiteDay, Status, SummedDay, UsageDay
 from generation.usage import Part, Use
 from tests.conftest import Person
 from tests.generation.conftest import small
@@ -69,7 +71,7 @@ def some(end: End, alice: Person, bob: Person) -> dict[Part, Use]:
     end(YESTERDAY, by=bob, charged_credits=5)
     key = alice.api_key.pk
     return {
-        Part(EARLIER, key, "one"): Use(2, 0, 0, 5, 5, Counter({usage.bucket(2): 1, usage.bucket(4): 1})),
+        Part(EARLIER, key, "one"): Use(2, 0, 0, 5, 5, Counter({usage.bucket(2): 1, usage.bucket(4): 1}), 1),
         Part(EARLIER, key, ""): Use(0, 1, 1, 0, 0, Counter()),
         Part(YESTERDAY, None, "one"): Use(2, 0, 0, 2, 2, Counter({usage.bucket(2): 2})),
     }
@@ -122,6 +124,7 @@ def test_a_day_that_is_summed_up_while_a_page_is_made_counts_once(
     for count in (lambda: usage.used(alice.user, EARLIER, TODAY) == some, lambda: usage.totals().images == 8):
         SummedDay.objects.filter(day=YESTERDAY).delete()
         UsageDay.objects.filter(day=YESTERDAY).delete()
+        SiteDay.objects.filter(day=YESTERDAY).delete()
         monkeypatch.setattr(usage, "last_summed_day", look_beside_the_clock)
         assert count()
         assert SummedDay.objects.count() == 2
@@ -130,13 +133,69 @@ def test_a_day_that_is_summed_up_while_a_page_is_made_counts_once(
 def test_summing_up_twice_changes_nothing(some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
     usage.sum_up()
-    before = list(UsageDay.objects.order_by("pk").values())
+    before = sums()
 
     assert usage.sum_up() == 0
     for day in (EARLIER, YESTERDAY):
         usage.sum_up_day(day)
 
-    assert list(UsageDay.objects.order_by("pk").values()) == before
+    assert sums() == before
+
+
+def sums() -> list[list[dict[str, Any]]]:
+    return [list(model.objects.order_by("day", "model", "pk").values()) for model in (UsageDay, SiteDay)]
+
+
+def test_the_whole_site_s_sums_are_those_of_all_accounts(
+    end: End, some: dict[Part, Use], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
+    end(TODAY, samples=2, blanked_images=2)
+    two, four = usage.bucket(2), usage.bucket(4)
+    reports = {
+        "totals": Use(6, 1, 1, 8, 12, Counter(), 3),
+        "by day": {
+            EARLIER: Use(2, 1, 1, 5, 5, Counter({two: 1, four: 1}), 1),
+            YESTERDAY: Use(3, 0, 0, 3, 7, Counter({two: 3})),
+            TODAY: Use(1, 0, 0, 0, 0, Counter({two: 1}), 2),
+        },
+        "by model": {"one": Use(6, 0, 0, 8, 12, Counter({two: 5, four: 1}), 3), "": Use(failed=1, canceled=1)},
+    }
+
+    def told() -> dict[str, Any]:
+        return {
+            "totals": usage.totals(),
+            "by day": usage.by_day(EARLIER, TODAY),
+            "by model": usage.by_model(EARLIER, TODAY),
+        }
+
+    assert told() == reports
+    usage.sum_up()
+    assert told() == reports
+    UsageDay.objects.all().delete()
+    Generation.objects.filter(finished_at__lt=datetime.combine(TODAY, time.min, UTC)).delete()
+    assert told() == reports  # from one row a day and model
+
+
+def test_an_upgrade_makes_the_sums_of_days_that_were_summed_up_before(
+    some: dict[Part, Use], end: End, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
+    usage.sum_up()
+    end(TODAY, samples=2, blanked_images=2)
+    wanted = without_pk(sums())
+    UsageDay.objects.update(blanked_images=0)
+    SiteDay.objects.all().delete()
+
+    migration = import_module("generation.migrations.0015_sums_of_the_site")
+    migration.count_blanked_images(apps, None)
+    migration.add_up(apps, None)
+
+    assert without_pk(sums()) == wanted
+
+
+def without_pk(found: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    return [[{name: value for name, value in row.items() if name != "id"} for row in rows] for rows in found]
 
 
 def test_what_was_summed_up_outlives_the_generations(

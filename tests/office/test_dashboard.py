@@ -5,11 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import Pack, Purchase
-from generation import services
+from generation import services, usage
 from generation.models import Generation
 from generation.params import Inputs, Params
 from office import dashboard
@@ -44,6 +46,45 @@ def test_it_counts_the_day(staff: Client, alice: Person, bob: Person) -> None:
     assert today.failed_percent == pytest.approx(33.3, abs=0.1)
     assert (now.queued, now.processing, now.gpu_workers) == (1, 0, 0)
     assert now.p95_seconds is not None
+
+
+def test_days_that_are_summed_up_are_told_as_they_were(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
+    today = timezone.now().date()
+    for days, ends in ((0, "success"), (1, "success"), (1, "failure"), (13, "success")):
+        generation = make(alice, ends, samples=3)
+        at = timezone.now() - timedelta(days=days)
+        Generation.objects.filter(pk=generation.pk).update(created_at=at, finished_at=at)
+    Generation.objects.filter(status="success").update(blanked_images=1, nsfw=[True, False, False])
+    before = dashboard.recent_days(today)
+
+    assert usage.sum_up() == 13
+
+    assert dashboard.recent_days(today) == before
+    assert [(day.day, day.images, day.succeeded, day.failed) for day in before if day.images or day.failed] == [
+        (today - timedelta(days=13), 3, 1, 0),
+        (today - timedelta(days=1), 3, 1, 1),
+        (today, 3, 1, 0),
+    ]
+
+
+def test_only_the_day_that_is_not_over_is_read_from_the_generations(
+    staff: Client, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "SETTLE_SECONDS", 0)
+    today = timezone.now().date()
+    generation = make(alice)
+    Generation.objects.filter(pk=generation.pk).update(finished_at=timezone.now() - timedelta(days=1))
+    usage.sum_up()
+
+    with CaptureQueriesContext(connection) as asked:
+        for page in ("/admin/", "/admin/models/", "/metrics"):
+            assert staff.get(page).status_code == 200
+
+    read = [query["sql"] for query in asked.captured_queries if 'SUM("generation_generation"."charged_' in query["sql"]]
+    assert len(read) == 3, read
+    assert all(f"\"finished_at\" >= '{today} 00:00:00+00:00'" in sql for sql in read), read
+    assert not any('"generation_usageday"' in query["sql"] for query in asked.captured_queries)
 
 
 def test_it_shows_them_with_charts_drawn_by_the_server(staff: Client, alice: Person) -> None:
