@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from billing import gateway, ledger, purchases
 from billing.models import Pack, Purchase
@@ -37,7 +37,7 @@ def buy(request: Visit) -> HttpResponse:
     return render(request, "billing/buy.html", context | shop())
 
 
-@require_GET
+@require_safe
 @page
 def purchase_list(request: Visit) -> HttpResponse:
     """Show what was bought, with Stripe's receipts and invoices."""
@@ -45,7 +45,7 @@ def purchase_list(request: Visit) -> HttpResponse:
     return render(request, "billing/purchases.html", {"purchases": paid[:500], **shop()})
 
 
-@require_GET
+@require_safe
 @page
 def purchase(request: Visit, pk: UUID) -> HttpResponse:
     """Wait for a payment, and show what became of it; Stripe's page leads back here."""
@@ -53,7 +53,7 @@ def purchase(request: Visit, pk: UUID) -> HttpResponse:
     return render(request, "billing/purchase.html", state(request, found, 0))
 
 
-@require_GET
+@require_safe
 @page
 def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""
@@ -66,7 +66,7 @@ def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
     return renewed(shown, found.is_final)
 
 
-@require_GET
+@require_safe
 @page
 def canceled(request: Visit, pk: UUID) -> HttpResponse:
     """Say that nothing was charged; Stripe's page leads here when the customer goes back."""

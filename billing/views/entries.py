@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from billing import history
 from billing.history import Month
@@ -22,7 +22,7 @@ COLUMNS = ("time", "kind", "credits", "held_credits", "owed_credits", "cause", "
 PIECE = 1000  # lines of the file that are in memory at once
 
 
-@require_GET
+@require_safe
 @page
 def entries(request: Visit) -> HttpResponse:
     """Show entries, newest first; `before` continues the list."""
@@ -38,7 +38,7 @@ def entries(request: Visit) -> HttpResponse:
     return render(request, "billing/_entries.html" if request.htmx else "billing/entries.html", context)
 
 
-@require_GET
+@require_safe
 @page
 def entries_csv(request: Visit) -> HttpResponseBase:
     """Send entries as a file, oldest first."""
@@ -46,7 +46,7 @@ def entries_csv(request: Visit) -> HttpResponseBase:
     name = f"credits-{month}.csv" if month else "credits.csv"
     kind, headers = "text/csv; charset=utf-8", {"Content-Disposition": f'attachment; filename="{name}"'}
     chunks = pieces(request.user.pk, month)
-    if request_stream(request, partial(from_thread, chunks)):
+    if request.method == "HEAD" or request_stream(request, partial(from_thread, chunks)):
         return HttpResponse(content_type=kind, headers=headers)
     return StreamingHttpResponse(chunks, content_type=kind, headers=headers)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
 from billing import customers, gateway, subscriptions
@@ -37,7 +37,7 @@ def plan(request: Visit) -> HttpResponse:
     return render(request, "billing/plan.html", plans(request))
 
 
-@require_GET
+@require_safe
 @page
 def plan_begun(request: Visit, pk: UUID) -> HttpResponse:
     """Wait for a subscription to begin; Stripe's page leads back here."""
@@ -45,7 +45,7 @@ def plan_begun(request: Visit, pk: UUID) -> HttpResponse:
     return render(request, "billing/plan_begun.html", state(found, 0))
 
 
-@require_GET
+@require_safe
 @page
 def plan_state(request: Visit, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""

@@ -48,6 +48,41 @@ def test_every_page_opens_for_a_new_account_and_carries_no_inline_style_or_scrip
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]* src=)", answer.content.decode())
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *PAGES,
+        "history.csv",
+        "purchases/{purchase}/",
+        "purchases/{purchase}/state/",
+        "purchases/{purchase}/canceled/",
+        "plan/{subscription}/",
+        "plan/{subscription}/state/",
+    ],
+)
+def test_head_is_answered_as_get_is_without_a_body(
+    logged_in: LogIn, bought: Purchase, subscribed: Subscription, bob: Person, path: str
+) -> None:
+    address = f"/billing/{path}".format(purchase=bought.pk, subscription=subscribed.pk)
+    client = logged_in(bob)
+
+    page, head = client.get(address), client.head(address)
+
+    assert (head.status_code, head.content) == (page.status_code, b"")
+    assert (head["Content-Type"], page.status_code) == (page["Content-Type"], 302 if "state/" in path else 200)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_read_for_the_file_of_the_history_that_nobody_wants(alice: Person) -> None:
+    client = AsyncClient()
+    client.force_login(alice.user)
+
+    answer = async_to_sync(client.head)("/billing/history.csv")
+
+    assert (answer.status_code, answer["Content-Disposition"]) == (200, 'attachment; filename="credits.csv"')
+    assert STREAM not in answer.asgi_request.scope
+
+
 @pytest.mark.parametrize(("credits", "words"), [(1, "costs 1 credit."), (12, "costs 12 credits.")])
 def test_those_who_buy_are_told_what_an_image_costs_here(
     logged_in: LogIn, bob: Person, settings: Any, credits: int, words: str
