@@ -245,6 +245,64 @@ def test_a_dispute_after_a_refund_takes_no_more_than_was_bought(
     assert balanced()
 
 
+@pytest.fixture
+def second_payment(stripe: PretendStripe, bought: Purchase) -> gateway.Payment:
+    """Another page for the purchase that is paid already, paid too."""
+    purchases.read_again(bought)
+    told = {"purchase": str(bought.pk)}
+    line = {"price_data": {"currency": "usd", "unit_amount": 900, "product_data": {"name": "Again"}}, "quantity": 1}
+    session = gateway.client().v1.checkout.sessions.create(
+        {
+            "mode": "payment",
+            "metadata": told,
+            "payment_intent_data": {"metadata": told},
+            "line_items": [line],
+            "success_url": SITE,
+        }
+    )
+    stripe.world.pay(session.id)
+    return gateway.read_session(session.id).payment
+
+
+@pytest.mark.parametrize("known_by", ["page", "payment"])
+def test_a_second_payment_for_a_purchase_brings_no_credits_and_is_said(
+    stripe: PretendStripe,
+    bought: Purchase,
+    second_payment: gateway.Payment,
+    bob: Person,
+    known_by: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = Purchase.objects.values().get()
+    session_id = stripe.world.all("checkout.session")[-1]["id"]
+    reads = {
+        "page": partial(purchases.read_session, session_id),
+        "payment": partial(purchases.read_payment, second_payment.payment_intent_id),
+    }
+
+    said = [truth.settle(reads[known_by]) for _ in range(2)]
+    stripe.world.refund(charge_of(stripe))
+    said.append(truth.settle(reads[known_by]))
+
+    assert said == [[f"paid a second time by {second_payment.payment_intent_id}: refund that payment at Stripe"]] * 3
+    assert f"{bought.pk} was paid twice, by {second_payment.payment_intent_id} too." in caplog.messages
+    assert Purchase.objects.values().get() == before
+    assert entries(bob) == [("grant", 1000, 0)]
+    assert balanced()
+
+
+def test_a_second_payment_leaves_the_first_one_s_refund_to_be_taken_back(
+    stripe: PretendStripe, bought: Purchase, second_payment: gateway.Payment, bob: Person
+) -> None:
+    truth.settle(partial(purchases.read_payment, second_payment.payment_intent_id))
+
+    stripe.world.refund(bought.charge_id, 450)
+    purchases.read_again(bought)
+
+    assert (bought.taken_credits, bob.balance) == (500, 500)
+    assert balanced()
+
+
 def test_what_was_read_before_a_change_is_not_written_after_it(
     stripe: PretendStripe, bought: Purchase, bob: Person
 ) -> None:

@@ -126,6 +126,43 @@ def test_who_has_a_subscription_can_not_begin_a_second(
     assert plan_of(bob) == "Studio"
 
 
+def test_a_subscription_that_was_begun_twice_is_said_and_changes_nothing(
+    stripe: PretendStripe, subscribed: Subscription, bob: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    stripe.webhooks.deliver_until_quiet()
+    before = Subscription.objects.values().get()
+    line = {
+        "price_data": {
+            "currency": "usd",
+            "unit_amount": 1000,
+            "product_data": {"name": "Again"},
+            "recurring": {"interval": "month"},
+        },
+        "quantity": 1,
+    }
+    session = gateway.client().v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "client_reference_id": str(subscribed.pk),
+            "subscription_data": {"metadata": {"subscription": str(subscribed.pk)}},
+            "line_items": [line],
+            "success_url": SITE,
+        }
+    )
+    stripe.world.pay(session.id)
+    second = stripe_id(stripe)
+
+    said = [truth.settle(partial(subscriptions.read_session, session.id))]
+    gateway.end_subscription(second)
+    said.append(truth.settle(partial(subscriptions.read, second)))
+
+    assert second != subscribed.stripe_id
+    assert said == [[f"begun a second time as {second}: cancel that one at Stripe"]] * 2
+    assert f"{subscribed.pk} was begun twice, as {second} too." in caplog.messages
+    assert Subscription.objects.values().get() == before
+    assert (plan_of(bob), bob.balance) == ("Studio", 400)
+
+
 @pytest.mark.parametrize("broken", ["inactive", "free", "no free plan"])
 def test_what_is_not_for_sale_can_not_be_subscribed_to(
     stripe: PretendStripe, bob: Person, studio: Offer, broken: str
