@@ -10,16 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.requests import UserRequest
 from billing import gateway, ledger, purchases
 from billing.models import Pack, Purchase
-from billing.views.doors import Visit, page, shop, to_stripe
+from billing.views.doors import page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
-def buy(request: Visit) -> HttpResponse:
+def buy(request: UserRequest) -> HttpResponse:
     """Show the packs, or go to Stripe's page for one of them."""
     if request.method == "POST" and gateway.is_on():
         pack = get_object_or_404(Pack, pk=number(request.POST.get("pack")))
@@ -39,7 +40,7 @@ def buy(request: Visit) -> HttpResponse:
 
 @require_safe
 @page
-def purchase_list(request: Visit) -> HttpResponse:
+def purchase_list(request: UserRequest) -> HttpResponse:
     """Show what was bought, with Stripe's receipts and invoices."""
     paid = Purchase.objects.filter(user=request.user, status=Purchase.Status.PAID).order_by("-paid_at")
     return render(request, "billing/purchases.html", {"purchases": paid[:500], **shop()})
@@ -47,7 +48,7 @@ def purchase_list(request: Visit) -> HttpResponse:
 
 @require_safe
 @page
-def purchase(request: Visit, pk: UUID) -> HttpResponse:
+def purchase(request: UserRequest, pk: UUID) -> HttpResponse:
     """Wait for a payment, and show what became of it; Stripe's page leads back here."""
     found = get_object_or_404(Purchase, pk=pk, user=request.user)
     return render(request, "billing/purchase.html", state(request, found, 0))
@@ -55,7 +56,7 @@ def purchase(request: Visit, pk: UUID) -> HttpResponse:
 
 @require_safe
 @page
-def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
+def purchase_state(request: UserRequest, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""
     found = get_object_or_404(Purchase, pk=pk, user=request.user)
     if not request.htmx:
@@ -68,7 +69,7 @@ def purchase_state(request: Visit, pk: UUID) -> HttpResponse:
 
 @require_safe
 @page
-def canceled(request: Visit, pk: UUID) -> HttpResponse:
+def canceled(request: UserRequest, pk: UUID) -> HttpResponse:
     """Say that nothing was charged; Stripe's page leads here when the customer goes back."""
     found = get_object_or_404(Purchase, pk=pk, user=request.user)
     if found.is_final:

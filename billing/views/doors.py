@@ -10,22 +10,13 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django_htmx.middleware import HtmxDetails
 
-from accounts.models import User
 from billing import gateway, truth
 from config.login import login_required
 
 logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
-
-
-class Visit(HttpRequest):
-    """A request of somebody who is logged in."""
-
-    htmx: HtmxDetails
-    user: User
 
 
 def page(view: View) -> View:

@@ -11,10 +11,11 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.requests import UserRequest
 from billing import history
 from billing.history import Month
 from billing.models import Entry
-from billing.views.doors import Visit, page
+from billing.views.doors import page
 from billing.views.waiting import number
 from config.streaming import from_thread, request_stream
 
@@ -24,7 +25,7 @@ PIECE = 1000  # lines of the file that are in memory at once
 
 @require_safe
 @page
-def entries(request: Visit) -> HttpResponse:
+def entries(request: UserRequest) -> HttpResponse:
     """Show entries, newest first; `before` continues the list."""
     month = Month.parse(request.GET.get("month", ""))
     before = number(request.GET.get("before"))
@@ -40,7 +41,7 @@ def entries(request: Visit) -> HttpResponse:
 
 @require_safe
 @page
-def entries_csv(request: Visit) -> HttpResponseBase:
+def entries_csv(request: UserRequest) -> HttpResponseBase:
     """Send entries as a file, oldest first."""
     month = Month.parse(request.GET.get("month", ""))
     name = f"credits-{month}.csv" if month else "credits.csv"

@@ -8,9 +8,10 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.requests import UserRequest
 from billing import gateway, history, subscriptions
 from billing.models import TopUp, Wallet
-from billing.views.doors import Visit, page
+from billing.views.doors import page
 from config.charts import Box, Chart, bars, dated
 
 CHART_DAYS = 30
@@ -18,7 +19,7 @@ CHART_BOX = Box(left=44, top=8, right=720, bottom=158)  # numbers stand beside i
 
 
 @page
-def overview(request: Visit) -> HttpResponse:
+def overview(request: UserRequest) -> HttpResponse:
     """Show the balance, what was spent a day, and the latest entries."""
     user = request.user
     wallet = Wallet.objects.get(user=user)

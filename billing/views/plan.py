@@ -10,16 +10,17 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
+from accounts.requests import UserRequest
 from billing import customers, gateway, subscriptions
 from billing.models import Offer, Subscription
-from billing.views.doors import Visit, page, shop, to_stripe
+from billing.views.doors import page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
-def plan(request: Visit) -> HttpResponse:
+def plan(request: UserRequest) -> HttpResponse:
     """Show the plans, or go to Stripe's page for one of them."""
     if request.method == "POST" and gateway.is_on():
         offer = get_object_or_404(Offer.objects.select_related("plan"), pk=number(request.POST.get("offer")))
@@ -39,7 +40,7 @@ def plan(request: Visit) -> HttpResponse:
 
 @require_safe
 @page
-def plan_begun(request: Visit, pk: UUID) -> HttpResponse:
+def plan_begun(request: UserRequest, pk: UUID) -> HttpResponse:
     """Wait for a subscription to begin; Stripe's page leads back here."""
     found = get_object_or_404(Subscription.objects.select_related("offer__plan"), pk=pk, user=request.user)
     return render(request, "billing/plan_begun.html", state(found, 0))
@@ -47,7 +48,7 @@ def plan_begun(request: Visit, pk: UUID) -> HttpResponse:
 
 @require_safe
 @page
-def plan_state(request: Visit, pk: UUID) -> HttpResponse:
+def plan_state(request: UserRequest, pk: UUID) -> HttpResponse:
     """Show the part of the page that changes; asked for every second while the payment is awaited."""
     found = get_object_or_404(Subscription.objects.select_related("offer__plan"), pk=pk, user=request.user)
     if not request.htmx:
@@ -59,7 +60,7 @@ def plan_state(request: Visit, pk: UUID) -> HttpResponse:
 
 @require_POST
 @page
-def portal(request: Visit) -> HttpResponse:
+def portal(request: UserRequest) -> HttpResponse:
     """Go to Stripe's page where plan, card and address are changed."""
     customer_id = customers.known_stripe_id(request.user)
     if not (gateway.is_on() and customer_id):
@@ -68,7 +69,7 @@ def portal(request: Visit) -> HttpResponse:
     return to_stripe(gateway.open_portal(customer_id, f"{base_url(request)}/billing/plan/"))
 
 
-def plans(request: Visit) -> dict[str, Any]:
+def plans(request: UserRequest) -> dict[str, Any]:
     user = User.objects.select_related("plan").get(pk=request.user.pk)
     return {
         "offers": Offer.objects.filter(is_active=True).select_related("plan"),

@@ -5,16 +5,17 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.requests import UserRequest
 from billing import customers, gateway, top_ups
 from billing.forms import TopUpForm
 from billing.models import Pack, TopUp
-from billing.views.doors import Visit, page, shop, to_stripe
+from billing.views.doors import page, shop, to_stripe
 from config.sites import base_url
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
-def top_up(request: Visit) -> HttpResponse:
+def top_up(request: UserRequest) -> HttpResponse:
     """Show the choices, or turn the top-up on with them."""
     chosen = TopUp.objects.filter(user=request.user).select_related("pack").first()
     cards = customers.cards(request.user) if top_ups.is_offered() else []
@@ -43,7 +44,7 @@ def top_up(request: Visit) -> HttpResponse:
 
 @require_POST
 @page
-def turn_off(request: Visit) -> HttpResponse:
+def turn_off(request: UserRequest) -> HttpResponse:
     """Stop buying; what is under way is finished."""
     top_ups.turn_off(request.user)
     messages.success(request, "Automatic top-up is off.")
@@ -52,7 +53,7 @@ def turn_off(request: Visit) -> HttpResponse:
 
 @require_POST
 @page
-def save_card(request: Visit) -> HttpResponse:
+def save_card(request: UserRequest) -> HttpResponse:
     """Go to Stripe's page where a card is saved."""
     pack = Pack.objects.filter(is_active=True).first()
     if not top_ups.is_offered() or pack is None:
