@@ -17,6 +17,7 @@ from billing.history import Month
 from billing.models import Entry
 from billing.views.doors import page
 from billing.views.waiting import number
+from config.spreadsheets import harmless
 from config.streaming import from_thread, request_stream
 
 COLUMNS = ("time", "kind", "credits", "held_credits", "owed_credits", "cause", "note")
@@ -77,8 +78,3 @@ def as_csv(lines: Iterable[Sequence[Any]]) -> bytes:
     file = StringIO(newline="")
     csv.writer(file).writerows(lines)
     return file.getvalue().encode()
-
-
-def harmless(text: Any) -> str:
-    """Return the text so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if str(text).startswith(("=", "+", "-", "@", "\t", "\r")) else str(text)

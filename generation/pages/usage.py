@@ -17,6 +17,7 @@ from accounts import quotas
 from accounts.models import User
 from config.charts import Chart, bars, dated, lines
 from config.login import login_required
+from config.spreadsheets import harmless
 from generation import history, services, usage
 from generation.pages.visitor import account_of
 from generation.usage import Part, Use
@@ -178,8 +179,3 @@ def csv_file(request: HttpRequest) -> HttpResponse:
         counts = [use.succeeded, use.failed, use.canceled, use.images, use.credits]
         writer.writerow([part.day, harmless(shown.key_name(part)), harmless(part.model), *counts, *latencies])
     return response
-
-
-def harmless(text: str) -> str:
-    """Return the text so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
