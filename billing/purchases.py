@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -16,20 +15,13 @@ from accounts.models import User
 from billing import customers, gateway, ledger, truth
 from billing.gateway import Payment, Session
 from billing.models import Offer, Pack, Purchase
+from billing.sale import PAGE_LIFE, TRIES, UNUSED_LIFE, NotForSale
 from billing.truth import Change, Stale
 from config.sites import site_url
 
 logger = logging.getLogger(__name__)
 
-PAGE_LIFE = timedelta(hours=23)  # of a payment page; Stripe's longest is 24
-UNUSED_LIFE = timedelta(hours=1)  # a cart that never got a page is given up then, long before its key is forgotten
-TRIES = 4
-
 failed = Signal()  # no money was taken, for a reason that people can read; sent with both, in the transaction
-
-
-class NotForSale(Exception):
-    """The pack is not on sale any more."""
 
 
 def buy(user: User, pack: Pack, base_url: str) -> Purchase:

@@ -7,7 +7,6 @@ stays whatever happens here.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -21,18 +20,11 @@ from accounts.models import User
 from billing import customers, gateway, notices, purchases, truth
 from billing.gateway import Invoice, Line, Session, StripeSubscription
 from billing.models import Offer, Purchase, Subscription
+from billing.sale import PAGE_LIFE, TRIES, UNUSED_LIFE, NotForSale
 from billing.truth import Change, Stale
 from config.sites import site_url
 
 logger = logging.getLogger(__name__)
-
-PAGE_LIFE = timedelta(hours=23)  # of a payment page; Stripe's longest is 24
-UNUSED_LIFE = timedelta(hours=1)
-TRIES = 4
-
-
-class NotForSale(Exception):
-    """The plan can't be subscribed to, or there is no free plan to fall back to."""
 
 
 class SubscribedAlready(Exception):

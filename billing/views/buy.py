@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.requests import UserRequest
 from billing import gateway, ledger, purchases
 from billing.models import Pack, Purchase
+from billing.sale import NotForSale
 from billing.views.doors import page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 from config.sites import base_url
@@ -26,7 +27,7 @@ def buy(request: UserRequest) -> HttpResponse:
         pack = get_object_or_404(Pack, pk=number(request.POST.get("pack")))
         try:
             purchase = purchases.buy(request.user, pack, base_url(request))
-        except purchases.NotForSale:
+        except NotForSale:
             messages.error(request, f"{pack.name} is not on sale any more. Choose another pack.")
             return redirect("billing:buy")
         return to_stripe(purchase.session_url) if purchase.session_url else redirect("billing:purchase", purchase.pk)

@@ -13,6 +13,7 @@ from accounts.models import User
 from accounts.requests import UserRequest
 from billing import customers, gateway, subscriptions
 from billing.models import Offer, Subscription
+from billing.sale import NotForSale
 from billing.views.doors import page, shop, to_stripe
 from billing.views.waiting import MOST_LOOKS, ask_now_and_then, looks, number, renewed
 from config.sites import base_url
@@ -26,7 +27,7 @@ def plan(request: UserRequest) -> HttpResponse:
         offer = get_object_or_404(Offer.objects.select_related("plan"), pk=number(request.POST.get("offer")))
         try:
             begun = subscriptions.subscribe(request.user, offer, base_url(request))
-        except subscriptions.NotForSale:
+        except NotForSale:
             messages.error(request, f"The {offer} plan is not on sale. Choose another plan.")
             return redirect("billing:plan")
         except subscriptions.SubscribedAlready:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing import customers, gateway, ledger, purchases, reconciliation, truth
 from billing.models import Customer, Entry, Pack, Purchase
+from billing.sale import NotForSale
 from tests.billing.conftest import charge_of
 from tests.conftest import Person
 from tests.stripe_server import PretendStripe, cards
@@ -60,7 +61,7 @@ def test_what_is_not_on_sale_can_not_be_bought(stripe: PretendStripe, bob: Perso
     Pack.objects.update(is_active=False)
     pack.refresh_from_db()
 
-    with pytest.raises(purchases.NotForSale):
+    with pytest.raises(NotForSale):
         purchases.buy(bob.user, pack, SITE)
 
     assert not Purchase.objects.exists()

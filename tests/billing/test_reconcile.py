@@ -1,12 +1,13 @@
 """manage.py reconcile_stripe"""
 
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from billing import customers, gateway, jobs, ledger, purchases, reconciliation, top_ups
+from billing import customers, gateway, jobs, ledger, reconciliation, top_ups
 from billing.models import Entry, Pack, Purchase, Subscription
 from tests.billing.conftest import charge_of
 from tests.conftest import Person
@@ -133,7 +134,7 @@ def test_it_does_not_guess_whose_a_lost_purchase_was(
 ) -> None:
     Purchase.objects.all().delete()
     if other == "account":
-        bob.user.joined_at += purchases.timedelta(days=1)
+        bob.user.joined_at += timedelta(days=1)
         bob.user.save()
     elif other == "pack":
         pack.delete()

@@ -11,6 +11,7 @@ from accounts.models import Plan, User
 from billing import gateway, jobs, ledger, reconciliation, subscriptions, truth
 from billing.gateway import Line
 from billing.models import Entry, Notice, Offer, Purchase, Subscription, Wallet
+from billing.sale import NotForSale
 from tests.conftest import Person
 from tests.stripe_server import PretendStripe, cards
 
@@ -173,7 +174,7 @@ def test_what_is_not_for_sale_can_not_be_subscribed_to(
     if broken == "no free plan":
         free.delete()
 
-    with pytest.raises(subscriptions.NotForSale):
+    with pytest.raises(NotForSale):
         subscriptions.subscribe(bob.user, free if broken == "free" else studio, SITE)
 
     assert not Subscription.objects.exists()
