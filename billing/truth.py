@@ -4,7 +4,8 @@ An event is only a nudge. It names an object; that object is read from Stripe, w
 says now is applied in one transaction with its credits. Each row counts its changes in `revision`: what was read before
 the row's last change is thrown away and read again, so nothing old is ever written over something newer.
 
-The first statement of such a transaction locks our own row; the wallet is locked last and for the shortest time.
+Such a transaction first writes the event's row, if an event led to it: a second delivery waits there. Then it locks our
+own row, after that the wallet, and last the account, where its plan may change.
 """
 
 from collections.abc import Callable
