@@ -1,13 +1,16 @@
 from django.db import migrations, models
 
+from config.indexes import AddIndexBesideWrites
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [("billing", "0003_payments")]
 
     operations = [
-        migrations.AddIndex(
-            model_name="entry",
-            index=models.Index(fields=["wallet", "created_at", "kind", "held_credits"], name="entries_of_a_time"),
+        AddIndexBesideWrites(
+            "entry",
+            models.Index(fields=["wallet", "created_at", "kind", "held_credits"], name="entries_of_a_time"),
         ),
     ]

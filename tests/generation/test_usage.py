@@ -187,7 +187,7 @@ def test_an_upgrade_makes_the_sums_of_days_that_were_summed_up_before(
     UsageDay.objects.update(blanked_images=0)
     SiteDay.objects.all().delete()
 
-    migration = import_module("generation.migrations.0015_sums_of_the_site")
+    migration = import_module("generation.migrations.0016_sums_of_the_site")
     migration.count_blanked_images(apps, None)
     migration.add_up(apps, None)
 

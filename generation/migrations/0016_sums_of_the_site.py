@@ -46,7 +46,7 @@ def add_up(apps, schema_editor):
 
 class Migration(migrations.Migration):
 
-    dependencies = [("generation", "0013_words_between_signs")]
+    dependencies = [("generation", "0015_forgotten_events")]
 
     operations = [
         migrations.AddField(
