@@ -1,5 +1,6 @@
 """Between pixels and latents: the only module that calls the VAE."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -9,12 +10,15 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from generation.engine import memory
 from generation.engine.inpainting import padded
 from generation.engine.loading import Checkpoint
 
+logger = logging.getLogger(__name__)
+
 DRAFT_LATENTS = 32 * 32  # decoded for a draft at most: a quarter of a 512 x 512 image's, where a latent is 8 pixels
 Made = TypeVar("Made")
-CODED_TOGETHER = 4  # more gain little and take the VAE's memory so many times
+CODED_TOGETHER = 4  # at most: more gain little and take the VAE's memory so many times
 
 
 class Autoencoder:
@@ -23,6 +27,7 @@ class Autoencoder:
     def __init__(self, checkpoint: Checkpoint):
         self._vae = checkpoint.vae
         self._dtype = checkpoint.dtype
+        self._coded_together = CODED_TOGETHER
         config = self._vae.config
         self._mean = self._per_channel(config.get("latents_mean"), config.get("shift_factor") or 0.0)
         self._std = self._per_channel(config.get("latents_std"), 1.0)
@@ -47,7 +52,7 @@ class Autoencoder:
 
         Those of one size are encoded together.
         """
-        return _together(self._encode, pixels)
+        return self._together(self._encode, pixels)
 
     def _encode(self, pixels: torch.Tensor) -> list[Any]:
         encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
@@ -69,7 +74,7 @@ class Autoencoder:
 
     def decode_all(self, latents: Sequence[torch.Tensor]) -> list[Image.Image]:
         """Return the image of each of many latents (1, C, h, w), decoding those of one size together."""
-        return _together(self.decode, latents)
+        return self._together(self.decode, latents)
 
     def draft(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
         """Return a picture of latents (1, C, h, w) in the proportions of width x height, at a bounded cost.
@@ -87,15 +92,28 @@ class Autoencoder:
         device, dtype = self._vae.device, self._dtype
         return torch.tensor(default if values is None else values, device=device, dtype=dtype).view(1, -1, 1, 1)
 
+    def _together(self, call: Callable[[torch.Tensor], list[Made]], tensors: Sequence[torch.Tensor]) -> list[Made]:
+        """Return what a call makes of each of many tensors; where memory runs out, one by one from now on."""
+        try:
+            return _in_calls(call, tensors, self._coded_together)
+        except RuntimeError as error:
+            if min(len(tensors), self._coded_together) == 1 or not memory.is_out_of_memory(error):
+                raise
+        # The traceback, and with it the tensors of the failed attempt, is gone only now.
+        memory.release_cache(self._vae.device)
+        logger.warning("Out of memory, coding one picture at a time from now on.")
+        self._coded_together = 1
+        return _in_calls(call, tensors, 1)
 
-def _together(call: Callable[[torch.Tensor], list[Made]], tensors: Sequence[torch.Tensor]) -> list[Made]:
-    """Return what a call makes of each of many tensors (1, ...), those of one size together, but not too many."""
+
+def _in_calls(call: Callable[[torch.Tensor], list[Made]], tensors: Sequence[torch.Tensor], together: int) -> list[Made]:
+    """Return what a call makes of each of many tensors (1, ...), so many of one size together."""
     by_size: dict[torch.Size, list[int]] = {}
     for number, each in enumerate(tensors):
         by_size.setdefault(each.shape, []).append(number)
     made: dict[int, Made] = {}
     for numbers in by_size.values():
-        for start in range(0, len(numbers), CODED_TOGETHER):
-            part = numbers[start : start + CODED_TOGETHER]
+        for start in range(0, len(numbers), together):
+            part = numbers[start : start + together]
             made |= zip(part, call(torch.cat([tensors[number] for number in part])), strict=True)
     return [made[number] for number in range(len(tensors))]

@@ -194,7 +194,7 @@ class BatchingEngine:
             self._step(seats[:half])
             self._step(seats[half:])
         elif out_of_memory and not self.engine.saves_memory:
-            logger.warning("Out of memory for a single image, slicing attention and tiling the VAE from now on.")
+            logger.warning("Out of memory for a single image, tiling the VAE, which works beside it, from now on.")
             self.engine.save_memory()
             self._step(seats)
         else:

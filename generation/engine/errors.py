@@ -25,7 +25,7 @@ class UnknownScheduler(EngineError):
 
 
 class OutOfMemory(EngineError):
-    """The device has no room for this request, even with slicing and tiling on."""
+    """The device has no room for this request, even with tiling on."""
 
 
 class BrokenLatents(EngineError):

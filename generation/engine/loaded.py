@@ -88,7 +88,7 @@ class LoadedModel(ABC):
             self.generate(ImageRequest(prompt="", width=pixels, height=pixels, num_inference_steps=2))
 
     def frugally(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what a call returns; where memory runs out, call once more with slicing and tiling.
+        """Return what a call returns; where memory runs out, call once more with tiling.
 
         Raises:
             OutOfMemory: that was not enough.
@@ -103,7 +103,7 @@ class LoadedModel(ABC):
         self.release_cache()
         if self.saves_memory:
             raise OutOfMemory(reason)
-        logger.warning("Out of memory, trying again with slicing and tiling.")
+        logger.warning("Out of memory, trying again with tiling.")
         self.save_memory()
         return self.frugally(call, *args, **kwargs)
 

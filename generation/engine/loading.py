@@ -53,7 +53,7 @@ class EngineSettings:
     dtype: str = "auto"  # "float16", "bfloat16", "float32"
     scheduler: str | None = None  # None: the checkpoint's own
     safety: Literal["opennsfw", "diffusers", "none"] = "opennsfw"
-    frugal: bool = False  # attention slicing and VAE tiling from the start, not only once memory ran out
+    frugal: bool = False  # VAE tiling from the start, not only once memory ran out
     threads: int | None = None  # CPU threads of torch; None: its default
     tuning: tuple[str, ...] = ()  # of computing.WAYS
     quantize: str | None = None  # "int8" or "fp8": weights of the UNet or transformer, by torchao

@@ -1,11 +1,13 @@
 """Memory of the device and of the process: how much is in use, and what to do when it runs out."""
 
 import ctypes
+from typing import Any
 
 import torch
 
 M_ARENA_MAX = -8  # of glibc's malloc.h
 HEAPS = 2
+SMALLEST_TILE = 256  # pixels; of smaller ones one would see too many seams
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -53,8 +55,12 @@ def used_bytes(device: torch.device) -> int | None:
     return None
 
 
-def save_memory(unet: torch.nn.Module, vae: torch.nn.Module) -> None:
-    """Compute attention in slices and images in tiles from now on: slower, in a fraction of the memory."""
-    unet.set_attention_slice("auto")
-    if hasattr(vae, "enable_tiling"):
-        vae.enable_tiling()
+def tile(vae: Any) -> None:
+    """Let a VAE code images in tiles from now on, if it can: slower, in a fraction of the memory."""
+    if not hasattr(vae, "use_tiling"):
+        return
+    vae.enable_tiling()
+    size = getattr(vae, "tile_sample_min_size", None)  # of the images that it was trained with, which would be one tile
+    if isinstance(size, int) and size >= 2 * SMALLEST_TILE:
+        vae.tile_sample_min_size //= 2
+        vae.tile_latent_min_size //= 2

@@ -92,14 +92,14 @@ class Engine(LoadedModel):
         return {"attention": attention} | super().facts()
 
     def save_memory(self) -> None:
-        """Slice attention and tile the VAE from now on."""
-        memory.save_memory(self._checkpoint.unet, self._checkpoint.vae)
+        """Tile the VAE from now on; attention needs no slices, since torch never holds its whole matrix."""
+        memory.tile(self._checkpoint.vae)
         self.saves_memory = True
 
     def generate(
         self, request: ImageRequest, on_step: OnStep | None = None, on_draft: OnDraft | None = None
     ) -> ImageResult:
-        """Make the images of a request; where memory runs out, once more with slicing and tiling.
+        """Make the images of a request; where memory runs out, once more with tiling.
 
         Raises:
             UnknownScheduler: the request names one that we don't have.

@@ -18,6 +18,7 @@ from diffusers import (
 )
 from PIL import Image
 
+from generation.engine import memory
 from generation.engine.computing import use
 from generation.engine.emphasis import plain
 from generation.engine.errors import BrokenLatents, UnsupportedModel, UnsupportedRequest
@@ -113,8 +114,8 @@ class PipelineEngine(LoadedModel):
 
     def save_memory(self) -> None:
         """Compute images in tiles from now on."""
-        if hasattr(self._pipeline.vae, "enable_tiling"):
-            self._pipeline.vae.enable_tiling()
+        for part in self._pipeline.components.values():  # Kandinsky's VAE is called movq
+            memory.tile(part)
         self.saves_memory = True
 
     def generate(

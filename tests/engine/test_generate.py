@@ -1,10 +1,13 @@
 """A request from end to end: seeds, progress, cancelling, stepping requests together, running out of memory."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from generation.engine import BrokenLatents, Canceled, Engine, EngineSettings, ImageRequest, OutOfMemory
+from tests.tiny_model import build_tiny_model
 
 
 def request(**fields) -> ImageRequest:
@@ -135,6 +138,52 @@ def test_it_tries_again_in_less_memory(own_engine, engine):
 
     assert own_engine.saves_memory
     assert np.abs(array(image) - array(engine.generate(request()).images[0])).max() <= 1
+
+
+def test_pictures_that_do_not_fit_together_are_coded_one_by_one(own_engine, engine, photo, monkeypatch):
+    vae = own_engine._checkpoint.vae
+    coded = []
+    for part in (vae.encoder, vae.decoder):
+        monkeypatch.setattr(part, "forward", fitting(part.forward, lambda x: len(x) == 1, coded))
+    asked = request(mode="img2img", init_image=photo, samples=3)
+
+    samples = own_engine.prepare_all([asked, asked])
+    result = own_engine.finish(asked, own_engine.prepare(asked))
+    own_engine.generate(asked)
+
+    assert [len(of_one) for of_one in samples] == [3, 3]
+    assert len(result.images) == 3
+    assert coded == [2, 1, 1] + [1, 1, 1, 1] * 2  # what failed once isn't tried again
+    assert not own_engine.saves_memory
+    assert own_engine.facts()["attention"] == engine.facts()["attention"]
+
+
+def fitting(forward, fits, coded):
+    """Return a forward that has memory for some tensors only, and notes how many pictures each has."""
+
+    def call(x, *arguments, **named):
+        coded.append(len(x))
+        if not fits(x):
+            raise RuntimeError("CUDA out of memory")
+        return forward(x, *arguments, **named)
+
+    return call
+
+
+def test_a_picture_that_does_not_fit_is_decoded_in_tiles(tmp_path, monkeypatch):
+    folder = build_tiny_model(tmp_path)
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    (folder / "vae" / "config.json").write_text(json.dumps(config | {"sample_size": 512}))
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    decoder, coded = engine._checkpoint.vae.decoder, []
+    monkeypatch.setattr(decoder, "forward", fitting(decoder.forward, lambda x: x.shape[2:] <= (32, 32), coded))
+
+    image = engine.generate(request(width=512, height=512, num_inference_steps=1)).images[0]
+
+    assert image.size == (512, 512)
+    assert len(coded) == 1 + 3 * 3  # overlapping tiles
+    assert engine.saves_memory
+    assert engine.facts()["attention"] == "AttnProcessor2_0"
 
 
 def test_it_gives_up_when_less_memory_is_not_enough(own_engine):
