@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn import functional
 
 from generation.engine import memory
+from generation.engine.errors import BrokenLatents
 from generation.engine.inpainting import padded
 from generation.engine.loading import Checkpoint
 
@@ -66,9 +67,21 @@ class Autoencoder:
         return (latents.to(self._dtype) - self._mean) * self._scaling_factor / self._std
 
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """Return the images of latents (B, C, h, w), as large as the latents are."""
+        """Return the images of latents (B, C, h, w), as large as the latents are.
+
+        A VAE that overflows in half precision computes in float32 from then on.
+
+        Raises:
+            BrokenLatents: what it makes of them is not finite.
+        """
         latents = latents * self._std / self._scaling_factor + self._mean
         pixels = self._vae.decode(latents.to(self._vae.dtype)).sample
+        if self._vae.dtype != torch.float32 and not pixels.isfinite().all():
+            logger.warning("The VAE overflows in %s, so it computes in float32 from now on.", self._vae.dtype)
+            self._vae.to(torch.float32)
+            pixels = self._vae.decode(latents.float()).sample
+        if not pixels.isfinite().all():
+            raise BrokenLatents("The VAE returned NaN or infinity.")
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         return [Image.fromarray(image) for image in levels.permute(0, 2, 3, 1).cpu().numpy()]
 

@@ -157,7 +157,7 @@ class Engine(LoadedModel):
         """Return the images of a request whose samples are done; unsafe ones are black.
 
         Raises:
-            BrokenLatents: a sample is not made of finite numbers.
+            BrokenLatents: a sample, or its image, is not made of finite numbers.
         """
         return self.finish_all([(request, samples)])[0]
 
@@ -166,7 +166,7 @@ class Engine(LoadedModel):
         """Return the images of several requests, decoded together where they have one size.
 
         Raises:
-            BrokenLatents: a sample of one of them is not made of finite numbers.
+            BrokenLatents: a sample of one of them, or its image, is not made of finite numbers.
         """
         latents = [sample.latents for _, samples in done for sample in samples]
         if not all(each.isfinite().all() for each in latents):

@@ -16,6 +16,7 @@ from diffusers import (
     AutoPipelineForText2Image,
     DiffusionPipeline,
 )
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from generation.engine import memory
@@ -166,8 +167,12 @@ class PipelineEngine(LoadedModel):
         offered = self._arguments(request) | {
             "generator": torch.Generator("cpu").manual_seed(seed),  # a seed means the same on every device
             "callback_on_step_end": after_step,
+            "output_type": "np",  # (1, H, W, 3) in [0, 1], in which NaN is still seen
         }
-        return pipeline(**{name: value for name, value in offered.items() if name in taken}).images[0]
+        levels = pipeline(**{name: value for name, value in offered.items() if name in taken}).images[0]
+        if not np.isfinite(levels).all():
+            raise BrokenLatents("The VAE of this model returned NaN; float32 may help.")
+        return VaeImageProcessor.numpy_to_pil(levels)[0]
 
     def _arguments(self, request: ImageRequest) -> dict[str, Any]:
         arguments: dict[str, Any] = {

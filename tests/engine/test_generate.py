@@ -123,6 +123,27 @@ def test_it_shows_no_image_of_broken_latents(engine):
         engine.finish(request(), samples)
 
 
+def test_a_vae_that_overflows_in_half_precision_computes_in_float32_from_then_on(tiny):
+    engine = Engine.load(EngineSettings(model=str(tiny), safety="none", dtype="float16"))
+    vae = engine._checkpoint.vae
+    vae.decoder.conv_in.weight.data *= 1e5  # in float32 the next normalisation makes up for it
+    painted = []
+
+    first = engine.generate(request(), on_draft=lambda paint: painted.append(array(paint()).std())).images[0]
+
+    assert (vae.dtype, engine.dtype) == (torch.float32, torch.float16)
+    assert array(first).std() > 20
+    assert min(painted) > 20
+    assert engine.generate(request()).images[0].tobytes() == first.tobytes()
+
+
+def test_it_shows_no_image_of_a_broken_vae(own_engine):
+    own_engine._checkpoint.vae.decoder.conv_out.bias.data.fill_(float("nan"))
+
+    with pytest.raises(BrokenLatents, match="The VAE returned NaN"):
+        own_engine.generate(request())
+
+
 @pytest.fixture
 def own_engine(tiny) -> Engine:
     """An engine that a test may change."""

@@ -191,6 +191,13 @@ def test_a_model_of_nan_makes_no_image(engine):
         engine.generate(request())
 
 
+def test_a_vae_of_nan_makes_no_image(engine):
+    engine._pipeline.vae.decoder.conv_out.bias.data.fill_(float("nan"))
+
+    with pytest.raises(BrokenLatents, match="VAE"):
+        engine.generate(request())
+
+
 def test_where_memory_runs_out_it_is_tried_once_more_in_tiles(engine, monkeypatch):
     failures = iter([RuntimeError("CUDA out of memory"), None])
     forward = engine._pipeline.transformer.forward
