@@ -172,14 +172,17 @@ class PipelineEngine(LoadedModel):
         levels = pipeline(**{name: value for name, value in offered.items() if name in taken}).images[0]
         if not np.isfinite(levels).all():
             raise BrokenLatents("The VAE of this model returned NaN; float32 may help.")
-        return VaeImageProcessor.numpy_to_pil(levels)[0]
+        image = VaeImageProcessor.numpy_to_pil(levels)[0]
+        return cover(image, offered["width"], offered["height"])  # some make it only in sizes of their own
 
     def _arguments(self, request: ImageRequest) -> dict[str, Any]:
+        width, height = (side + -side % self._multiple for side in (request.width, request.height))
         arguments: dict[str, Any] = {
             "prompt": plain(request.prompt),
             "negative_prompt": plain(request.negative_prompt),
-            "width": request.width + -request.width % self._multiple,
-            "height": request.height + -request.height % self._multiple,
+            "width": width,
+            "height": height,
+            "max_area": width * height,  # FLUX.1 Kontext makes it a megapixel otherwise
             "num_inference_steps": request.num_inference_steps,
             "guidance_scale": request.guidance_scale,
             "clip_skip": request.clip_skip or None,

@@ -10,11 +10,13 @@ import torch
 from diffusers import (
     FluxImg2ImgPipeline,
     FluxInpaintPipeline,
+    FluxKontextPipeline,
     FluxPipeline,
     StableDiffusion3Img2ImgPipeline,
     StableDiffusion3InpaintPipeline,
     StableDiffusion3Pipeline,
 )
+from PIL import Image
 
 from generation.engine import (
     BrokenLatents,
@@ -108,6 +110,46 @@ def test_one_mode_leaves_nothing_behind_for_the_next(engine, photo, mask):
 def test_a_size_that_the_model_cannot_make_is_cut_from_a_larger_one(of_family, photo):
     for fields in ({}, {"mode": "img2img", "init_image": photo}):
         assert of_family.generate(request(width=72, height=40, **fields)).images[0].size == (72, 40)
+
+
+@pytest.fixture(scope="module")
+def tiny_kontext(tiny_flux, tmp_path_factory) -> Path:
+    """A model that chooses the size of its images by itself, unless it is told how many pixels they may have."""
+    folder = shutil.copytree(tiny_flux, tmp_path_factory.mktemp("kontext") / "model")
+    change(folder, _class_name="FluxKontextPipeline")
+    return folder
+
+
+def of_kontext(folder: Path, max_area: int) -> Image.Image:
+    """Return what diffusers makes of an ordinary request for 96 x 48."""
+    pipeline = FluxKontextPipeline.from_pretrained(folder, dtype=torch.float32)
+    size = {"width": 96, "height": 48, "max_area": max_area}
+    seed = torch.Generator().manual_seed(5)
+    return pipeline(prompt="a cat", num_inference_steps=4, guidance_scale=7.5, generator=seed, **size).images[0]
+
+
+def test_a_model_that_chooses_sizes_is_told_the_one_that_is_asked_for(tiny_kontext, photo):
+    engine = load_model(EngineSettings(model=str(tiny_kontext), safety="none", dtype="float32"))
+    expected = of_kontext(tiny_kontext, max_area=96 * 48)
+
+    made = engine.generate(request(width=96, height=48)).images[0]
+    cut = engine.generate(request(width=88, height=40)).images[0]
+    edited = engine.generate(request(width=96, height=48, mode="img2img", init_image=photo)).images[0]
+
+    assert made.tobytes() == expected.tobytes()
+    assert cut.tobytes() == expected.crop((0, 0, 88, 40)).tobytes()
+    assert edited.size == (96, 48)
+
+
+def test_an_image_of_a_size_of_the_models_own_is_made_smaller_and_not_cut(tiny_kontext, monkeypatch):
+    engine = load_model(EngineSettings(model=str(tiny_kontext), safety="none", dtype="float32"))
+    whole, arguments = of_kontext(tiny_kontext, max_area=256 * 256), engine._arguments
+    monkeypatch.setattr(engine, "_arguments", lambda request: arguments(request) | {"max_area": 256 * 256})
+
+    made = engine.generate(request(width=96, height=48)).images[0]
+
+    assert whole.size == (352, 176)
+    assert made.tobytes() == whole.resize((96, 48), Image.Resampling.LANCZOS).tobytes()
 
 
 def test_the_syntax_of_emphasis_does_not_reach_a_model_that_knows_no_weights(engine_sd3):
