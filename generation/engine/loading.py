@@ -75,6 +75,7 @@ class Checkpoint:
     tokenizers: list[CLIPTokenizer]  # one; two for XL
     text_encoders: list[CLIPTextModel | CLIPTextModelWithProjection]
     scheduler: SchedulerMixin  # the model's own, never stepped
+    is_lcm: bool  # distilled as a latent consistency model, of which diffusers has pipelines of its own
     zeros_for_empty_prompt: bool  # XL: an empty negative prompt is zeros, not the text ""
     cutoff_step_ratio: float  # share of the steps after which guidance ends; 1.0: never
     device: torch.device
@@ -120,6 +121,7 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         tokenizers=[parts[name] for name in ("tokenizer", "tokenizer_2") if name in parts],
         text_encoders=[parts[name] for name in ("text_encoder", "text_encoder_2") if name in parts],
         scheduler=parts["scheduler"],
+        is_lcm=str(index.get("_class_name")).startswith("LatentConsistencyModel"),
         zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", True),
         cutoff_step_ratio=index.get("cutoff_step_ratio", 1.0),
         device=device,

@@ -106,7 +106,8 @@ class Preparation:
         generator = torch.Generator("cpu").manual_seed(seed)
         scheduler = self._schedulers.new(request.scheduler)
         strength = 1.0 if request.mode == "text2img" else request.strength
-        timesteps = set_timesteps(scheduler, request.num_inference_steps, strength)
+        anew = checkpoint.is_lcm and request.mode == "img2img"
+        timesteps = set_timesteps(scheduler, request.num_inference_steps, strength, anew)
 
         def draw_noise() -> torch.Tensor:
             return randn_tensor((1, checkpoint.latent_channels, h, w), generator, checkpoint.device, checkpoint.dtype)

@@ -1,6 +1,7 @@
 """Schedulers by the names the field uses, and the timesteps a request runs."""
 
 import inspect
+import math
 import re
 from copy import deepcopy
 from typing import Any
@@ -95,16 +96,34 @@ def denoising_steps(num_inference_steps: int, strength: float) -> int:
     return max(1, min(int(num_inference_steps * strength), num_inference_steps))
 
 
-def set_timesteps(scheduler: SchedulerMixin, num_inference_steps: int, strength: float = 1.0) -> torch.Tensor:
+def strength_of_one_step(num_inference_steps: int) -> float:
+    """Return the least strength at which one of so many steps is run, also where the product is truncated."""
+    strength = 1 / num_inference_steps
+    return strength if num_inference_steps * strength >= 1 else math.nextafter(strength, 1)
+
+
+def set_timesteps(
+    scheduler: SchedulerMixin, num_inference_steps: int, strength: float = 1.0, anew: bool = False
+) -> torch.Tensor:
     """Start the scheduler and return the timesteps to run, (T,), on the CPU.
 
+    They are the last ones of all, or `anew`, where the scheduler can, as many spread over what the strength leaves.
     T is more than `denoising_steps` for schedulers that call the model twice a step.
+
+    Source: diffusers StableDiffusionImg2ImgPipeline and, anew, LatentConsistencyModelImg2ImgPipeline.
     """
-    # LCM and TCD pick their timesteps out of so many, and refuse to run more.
-    limit = scheduler.config.get("original_inference_steps", num_inference_steps)
-    raised = {"original_inference_steps": num_inference_steps} if num_inference_steps > limit else {}
-    scheduler.set_timesteps(num_inference_steps, device="cpu", **raised)
-    start = (num_inference_steps - denoising_steps(num_inference_steps, strength)) * scheduler.order
+    steps = denoising_steps(num_inference_steps, strength)
+    taken = inspect.signature(scheduler.set_timesteps).parameters
+    # LCM and TCD pick their timesteps out of so many, and refuse to run more; others keep what they said, unused.
+    limit: int = scheduler.config.get("original_inference_steps", num_inference_steps)
+    raised = num_inference_steps > limit and "original_inference_steps" in taken
+    options = {"original_inference_steps": num_inference_steps} if raised else {}
+    if anew and "strength" in taken:
+        least = strength_of_one_step(max(limit, num_inference_steps))
+        scheduler.set_timesteps(steps, device="cpu", strength=max(strength, least), **options)
+        return scheduler.timesteps
+    scheduler.set_timesteps(num_inference_steps, device="cpu", **options)
+    start = (num_inference_steps - steps) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)
     return scheduler.timesteps[start:]

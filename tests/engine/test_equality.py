@@ -1,5 +1,6 @@
 """For one seed, prompt and scheduler, our image is the image of the diffusers pipelines to within one level."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -208,6 +209,63 @@ def test_it_makes_the_image_of_diffusers_with_a_unet_that_takes_guidance_as_inpu
     expected = reference(diffusers.StableDiffusionPipeline, folder, "lcm", height=64, width=64)
 
     assert_equal(ours(engine), expected)
+
+
+@pytest.fixture(scope="module")
+def tiny_lcm(tmp_path_factory) -> Path:
+    """A latent consistency model, of which diffusers has pipelines of its own."""
+    folder = build_tiny_model(tmp_path_factory.mktemp("tiny_lcm"), time_cond_proj_dim=16)
+    own = diffusers.DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
+    diffusers.LCMScheduler.from_config(own.config, clip_sample=False).save_pretrained(folder / "scheduler")
+    names = {"_class_name": "LatentConsistencyModelPipeline", "scheduler": ["diffusers", "LCMScheduler"]}
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | names))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "run"), [(4, 1.0, 4), (4, 0.7, 2), (8, 0.5, 4), (4, 0.02, 1), (49, 0.98, 48), (51, 0.5, 25)]
+)
+def test_it_makes_the_lcm_img2img_image_that_diffusers_makes_of_as_many_steps(tiny_lcm, photo, steps, strength, run):
+    engine = Engine.load(EngineSettings(model=str(tiny_lcm), safety="none", dtype="float32"))
+    pipeline = load_pipeline(diffusers.LatentConsistencyModelImg2ImgPipeline, tiny_lcm, torch.float32)
+    seen = []
+
+    expected = pipeline(
+        prompt=PROMPT,
+        image=photo,
+        strength=strength,
+        num_inference_steps=run,
+        original_inference_steps=max(50, steps),
+        guidance_scale=7.5,
+        generator=torch.Generator("cpu").manual_seed(5),
+    ).images[0]
+    asked = ImageRequest(
+        mode="img2img",
+        prompt=PROMPT,
+        init_image=photo,
+        strength=strength,
+        num_inference_steps=steps,
+        width=64,
+        height=64,
+        seed=5,
+    )
+    image = engine.generate(asked, lambda step, steps: seen.append(step)).images[0]
+
+    assert_equal(np.asarray(image).astype(int), np.asarray(expected).astype(int))
+    assert seen == list(range(run + 1))
+
+
+def test_an_lcm_takes_any_strength_any_number_of_steps_and_any_scheduler(tiny_lcm, photo, mask):
+    engine = Engine.load(EngineSettings(model=str(tiny_lcm), safety="none", dtype="float32"))
+
+    for fields in (
+        {"mode": "img2img", "strength": 0.001},
+        {"mode": "img2img", "num_inference_steps": 51},
+        {"mode": "img2img", "num_inference_steps": 51, "scheduler": "euler"},
+        {"mode": "inpaint", "mask_image": mask},
+    ):
+        assert ours(engine, init_image=photo, **fields).std() > 0
 
 
 def test_it_makes_the_image_of_diffusers_in_bfloat16(tiny):
