@@ -80,10 +80,10 @@ def _compile(network: Any) -> None:
 
 def _record_graphs(network: torch.nn.Module) -> None:
     """Let torch.compile have the whole network, each shape apart, and on CUDA record its kernels and replay them."""
-    torch._dynamo.config.recompile_limit = MOST_GRAPHS
     compiled = torch.compile(network.forward, mode="reduce-overhead", dynamic=False)
 
     def forward(*arguments: Any, **options: Any) -> Any:
+        torch._dynamo.config.recompile_limit = MOST_GRAPHS  # of this thread, as of torch 2.13
         torch.compiler.cudagraph_mark_step_begin()
         # What a graph returns lies where its next replay writes; schedulers keep it for longer.
         return tree_map_only(torch.Tensor, torch.clone, compiled(*arguments, **options))

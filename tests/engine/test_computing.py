@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import FusedAttnProcessor2_0
 from PIL import Image
+from torch._dynamo.testing import CompileCounter
 
 from generation.engine import Engine, EngineSettings, ImageRequest, UnsupportedModel, load_model
 from generation.engine.computing import WAYS, use
@@ -118,6 +120,19 @@ def test_a_way_that_was_given_up_again_has_changed_nothing(engine, tiny, name):
         for weight, before in zip(tried.network.parameters(), engine.network.parameters(), strict=True)
     )
     assert difference(tried.generate(REQUEST).images, engine.generate(REQUEST).images) == 0
+
+
+def test_another_thread_than_the_one_that_loads_has_a_graph_for_each_of_many_shapes(monkeypatch):
+    network, counter = torch.nn.Linear(4, 4), CompileCounter()
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, **options: compile_(call, backend=counter, dynamic=False))
+
+    use(network, ["cuda_graphs"])
+    with ThreadPoolExecutor(1) as loop:
+        for rows in range(2, 14):
+            loop.submit(network, torch.ones(rows, 4)).result()
+
+    assert counter.frame_count == 12
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
