@@ -30,6 +30,8 @@ class Autoencoder:
         self._dtype = checkpoint.dtype
         self._coded_together = CODED_TOGETHER
         config = self._vae.config
+        # As diffusers' XL pipelines do in any precision, while they decode so instead of in float16 alone.
+        self._encodes_in_float32 = checkpoint.is_xl and config.get("force_upcast")
         self._mean = self._per_channel(config.get("latents_mean"), config.get("shift_factor") or 0.0)
         self._std = self._per_channel(config.get("latents_std"), 1.0)
         self._scaling_factor: float = config.scaling_factor
@@ -56,7 +58,15 @@ class Autoencoder:
         return self._together(self._encode, pixels)
 
     def _encode(self, pixels: torch.Tensor) -> list[Any]:
-        encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
+        dtype = self._vae.dtype
+        upcast = list(self._vae.children()) if self._encodes_in_float32 else []
+        for part in upcast:
+            part.to(torch.float32)
+        try:
+            encoded = self._vae.encode(pixels.to(self._vae.device, self._dtype).to(self._vae.dtype))
+        finally:
+            for part in upcast:
+                part.to(dtype)
         if not hasattr(encoded, "latent_dist"):
             return list(encoded.latents.split(1))
         return [type(encoded.latent_dist)(row) for row in encoded.latent_dist.parameters.split(1)]

@@ -276,6 +276,28 @@ def test_it_makes_the_image_of_diffusers_in_bfloat16(tiny):
     assert_equal(ours(engine, guidance_scale=1.0), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("mode", ["text2img", "img2img", "inpaint"])
+def test_it_makes_the_xl_image_of_diffusers_in_half_precision(tiny_xl, photo, mask, mode, dtype):
+    engine = Engine.load(EngineSettings(model=str(tiny_xl), safety="none", dtype=dtype))
+    kinds = {
+        "text2img": diffusers.StableDiffusionXLPipeline,
+        "img2img": diffusers.StableDiffusionXLImg2ImgPipeline,
+        "inpaint": diffusers.StableDiffusionXLInpaintPipeline,
+    }
+    picture = {"image": photo, "strength": 0.4} if mode != "text2img" else {}
+    masks = {"mask_image": mask} if mode == "inpaint" else {}
+    size = {"height": 64, "width": 64} if mode != "img2img" else {}
+
+    expected = reference(
+        kinds[mode], tiny_xl, dtype=getattr(torch, dtype), guidance_scale=1.0, **size, **picture, **masks
+    )
+    image = ours(engine, mode=mode, init_image=photo, mask_image=mask, strength=0.4, guidance_scale=1.0)
+
+    white = np.asarray(mask) > 0 if mode == "inpaint" else np.ones((64, 64), dtype=bool)
+    assert np.abs(image - expected)[white].max() <= {"float16": 1, "bfloat16": 2}[dtype]  # a bfloat16 next to it
+
+
 def test_it_uses_the_scheduler_of_the_checkpoint_unless_told_otherwise(engine, tiny):
     assert_equal(ours(engine), reference(diffusers.StableDiffusionPipeline, tiny, height=64, width=64))
     assert np.abs(ours(engine) - ours(engine, scheduler="euler_a")).max() > 10
