@@ -11,7 +11,7 @@ from PIL import Image
 from generation.engine import memory
 from generation.engine.errors import OutOfMemory
 from generation.engine.inpainting import composite, cover, repainted
-from generation.engine.request import ImageRequest, ImageResult, OnDraft, OnStep
+from generation.engine.request import ImageRequest, ImageResult, Mode, OnDraft, OnStep
 from generation.engine.safety import SafetyChecker
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ class LoadedModel(ABC):
     scheduler_name: str
     device: torch.device
     dtype: torch.dtype
+    modes: Sequence[Mode] = ("text2img", "img2img", "inpaint")
     network: torch.nn.Module  # the UNet or transformer, which takes nearly all of the time
     saves_memory = False
     tuning: Sequence[str] = ()  # what was changed in how it computes
@@ -85,7 +86,21 @@ class LoadedModel(ABC):
     def warm_up(self) -> None:
         """Make an image of each common size in two steps: what is only done once shall keep no caller waiting."""
         for pixels in sorted({self.native_pixels, ImageRequest.width}):
-            self.generate(ImageRequest(prompt="", width=pixels, height=pixels, num_inference_steps=2))
+            self.generate(self.trial(pixels, num_inference_steps=2))
+
+    def trial(self, pixels: int, num_inference_steps: int) -> ImageRequest:
+        """Return a request for pixels x pixels, with guidance, in a mode that the model has; its picture is grey."""
+        grey = Image.new("RGB", (pixels, pixels), "grey")
+        return ImageRequest(
+            mode=self.modes[0],
+            prompt="a cat",
+            width=pixels,
+            height=pixels,
+            num_inference_steps=num_inference_steps,
+            strength=1.0,
+            init_image=grey,
+            mask_image=Image.new("L", grey.size, "white"),
+        )
 
     def frugally(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what a call returns; where memory runs out, call once more with tiling.

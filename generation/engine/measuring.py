@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 from generation.engine.pipeline import Engine
-from generation.engine.request import ImageRequest
 from generation.engine.whole import PipelineEngine
 
 STEPS = 3  # timed, after one that is not
@@ -14,7 +13,7 @@ STEPS = 3  # timed, after one that is not
 
 def step_seconds(engine: Engine, images: int, pixels: int) -> float:
     """Return the seconds that a step of so many images of pixels x pixels takes, with guidance; the median of three."""
-    request = ImageRequest(prompt="a cat", width=pixels, height=pixels, num_inference_steps=STEPS + 1)
+    request = engine.trial(pixels, num_inference_steps=STEPS + 1)
     samples = [sample for k in range(images) for sample in engine.prepare(replace(request, seed=k))]
     times = []
     for _ in range(STEPS + 1):
@@ -33,5 +32,5 @@ def whole_step_seconds(engine: PipelineEngine, pixels: int) -> float:
         engine.synchronize()
         instants.append(time.perf_counter())
 
-    engine.generate(ImageRequest(prompt="a cat", width=pixels, height=pixels, num_inference_steps=STEPS + 1), note)
+    engine.generate(engine.trial(pixels, num_inference_steps=STEPS + 1), note)
     return statistics.median(end - begun for begun, end in pairwise(instants[1:]))

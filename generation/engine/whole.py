@@ -63,6 +63,7 @@ class PipelineEngine(LoadedModel):
         self._multiple = getattr(pipeline, "vae_scale_factor", 8) * getattr(pipeline, "patch_size", 2)
         if not self._pipelines:
             raise UnsupportedModel(f"A {type(pipeline).__name__} makes no images that can be canceled midway.")
+        self.modes = list(self._pipelines)
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Self:
@@ -106,7 +107,7 @@ class PipelineEngine(LoadedModel):
 
     def facts(self) -> dict[str, str]:
         """Return what was chosen for the device, for people."""
-        return {"modes": ", ".join(self._pipelines)} | super().facts()
+        return {"modes": ", ".join(self.modes)} | super().facts()
 
     @property
     def native_pixels(self) -> int:
