@@ -170,6 +170,10 @@ class PipelineEngine(LoadedModel):
             "callback_on_step_end": after_step,
             "output_type": "np",  # (1, H, W, 3) in [0, 1], in which NaN is still seen
         }
+        guidance = taken.get("true_cfg_scale")
+        if guidance and guidance.default > 1 and not self.network.config.get("guidance_embeds"):
+            # Qwen-Image's; Flux takes it too, as a second guidance beside that which it was distilled with.
+            offered["true_cfg_scale"] = offered.pop("guidance_scale")
         levels = pipeline(**{name: value for name, value in offered.items() if name in taken}).images[0]
         if not np.isfinite(levels).all():
             raise BrokenLatents("The VAE of this model returned NaN; float32 may help.")

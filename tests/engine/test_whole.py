@@ -12,6 +12,7 @@ from diffusers import (
     FluxInpaintPipeline,
     FluxKontextPipeline,
     FluxPipeline,
+    QwenImagePipeline,
     StableDiffusion3Img2ImgPipeline,
     StableDiffusion3InpaintPipeline,
     StableDiffusion3Pipeline,
@@ -31,6 +32,7 @@ from generation.engine import (
 )
 from generation.engine.choosing import engine_for
 from generation.engine.measuring import whole_step_seconds
+from tests.engine.tiny_qwen import build_tiny_qwen
 
 PIPELINES = {
     "sd3": {
@@ -88,6 +90,26 @@ def test_the_image_is_that_of_the_diffusers_pipeline(mode, family, of_family, ti
     repainted = np.asarray(mask) >= 128 if mode == "inpaint" else np.ones((64, 64), dtype=bool)
     assert (np.asarray(made)[repainted] == np.asarray(expected)[repainted]).all()
     assert (np.asarray(made)[~repainted] == np.asarray(photo)[~repainted]).all()
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0, 9.0])
+def test_qwen_image_is_guided_as_much_as_is_asked_for(tmp_path_factory, guidance_scale):
+    folder = build_tiny_qwen(tmp_path_factory.mktemp("tiny_qwen"))
+    pipeline = QwenImagePipeline.from_pretrained(folder, dtype=torch.float32)
+
+    expected = pipeline(
+        prompt="a cat",
+        negative_prompt="rain",
+        width=64,
+        height=64,
+        num_inference_steps=4,
+        true_cfg_scale=guidance_scale,
+        generator=torch.Generator().manual_seed(5),
+    ).images[0]
+    engine = load_model(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    made = engine.generate(request(negative_prompt="rain", guidance_scale=guidance_scale)).images[0]
+
+    assert made.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("mode", ["text2img", "img2img"])
