@@ -79,7 +79,8 @@ class Engine(LoadedModel):
     @property
     def native_latents(self) -> int:
         """How many latents, h times w, an image of the size that the model was made for has."""
-        return self._checkpoint.unet.config.sample_size**2
+        size = self._checkpoint.unet.config.sample_size or (128 if self._checkpoint.is_xl else 64)  # as diffusers does
+        return size**2 if isinstance(size, int) else size[0] * size[1]
 
     @property
     def native_pixels(self) -> int:

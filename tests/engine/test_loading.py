@@ -93,6 +93,18 @@ def test_it_refuses_what_is_not_stable_diffusion(tiny, tmp_path, name, values, r
         load_checkpoint(EngineSettings(model=str(folder)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "sample_size", "pixels"), [("tiny", [8, 8], 64), ("tiny", None, 512), ("tiny_xl", None, 1024)]
+)
+def test_it_takes_a_native_size_that_is_a_pair_or_left_out(request, tmp_path, kind, sample_size, pixels):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "model")
+    change(folder, "unet/config.json", sample_size=sample_size)
+
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none"))
+
+    assert (engine.native_pixels, engine.native_latents) == (pixels, (pixels // 8) ** 2)
+
+
 def test_it_refuses_a_file_that_holds_no_whole_model(tmp_path):
     path = tmp_path / "lora.safetensors"
     save_file({"lora.up.weight": torch.zeros(1)}, path)
