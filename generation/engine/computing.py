@@ -48,11 +48,13 @@ def _lay_channels_first(network: torch.nn.Module) -> None:
     network.to(memory_format=torch.contiguous_format)
 
 
-def _fuse(network: torch.nn.Module) -> None:
+def _fuse(network: Any) -> None:
     """Let attention find query, key and value by one matrix, which is kept beside the three that it is made of."""
-    if not hasattr(network, "fuse_qkv_projections"):
-        raise UnsupportedModel(f"A {type(network).__name__} can't fuse its projections; leave fuse_qkv out of TUNING.")
-    network.fuse_qkv_projections()
+    try:
+        network.fuse_qkv_projections()
+    except (AttributeError, ValueError) as error:  # there is no such method, or attention is not of the usual kind
+        message = f"A {type(network).__name__} can't fuse its projections; leave fuse_qkv out of TUNING."
+        raise UnsupportedModel(message) from error
 
 
 def _unfuse(network: Any) -> None:

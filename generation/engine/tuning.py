@@ -13,6 +13,7 @@ import torch
 
 from generation.engine import memory
 from generation.engine.computing import WAYS, Way
+from generation.engine.errors import UnsupportedModel
 from generation.engine.loaded import LoadedModel
 from generation.engine.measuring import step_seconds, whole_step_seconds
 from generation.engine.pipeline import Engine
@@ -94,6 +95,8 @@ def measured(engine: Engine | PipelineEngine, batch_images: int) -> Choice:
         pair = None
         try:
             pair = compared(engine.network, WAYS[name], seconds)
+        except UnsupportedModel:
+            continue
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise

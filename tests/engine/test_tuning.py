@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import PRXTransformer2DModel, UNet2DConditionModel
 
 from generation.engine import EngineSettings, load_model, tuning
 from generation.engine.tuning import choose
@@ -128,6 +129,35 @@ def test_what_there_is_no_memory_for_is_left_out(tiny, tmp_path, monkeypatch, fa
 
     assert "channels_last" not in engine.facts()["measured"]
     assert not is_channels_last(engine)
+
+
+def network_of_prx():
+    """Attention has one matrix from the start."""
+    sizes = {"in_channels": 16, "context_in_dim": 32, "hidden_size": 32, "num_heads": 2, "depth": 1}
+    return PRXTransformer2DModel(patch_size=2, mlp_ratio=2.0, axes_dim=[8, 8], **sizes)
+
+
+def network_of_deep_floyd():
+    """Attention has further keys and values."""
+    return UNet2DConditionModel(
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=8,
+    )
+
+
+@pytest.mark.parametrize("network", [network_of_prx, network_of_deep_floyd])
+def test_what_a_network_cannot_do_is_left_out(engine, steps, tmp_path, network):
+    engine.network = network()
+    steps += [*rounds(engine, 0.1, 0.05), 0.1]
+
+    choose(engine, tmp_path / "tuning.json", batch_images=4)
+
+    assert (engine.tuning, is_channels_last(engine), is_fused(engine)) == (["channels_last"], True, False)
 
 
 @pytest.mark.parametrize(("alone", "together"), [(0.01, 16), (0.06, 4), (3.0, 1)])
