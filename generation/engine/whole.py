@@ -28,7 +28,7 @@ from generation.engine.loaded import LoadedModel
 from generation.engine.loading import EngineSettings, choose_device, choose_dtype, served_name
 from generation.engine.request import ImageRequest, ImageResult, Mode, OnDraft, OnStep
 from generation.engine.safety import SafetyChecker, build_checker
-from generation.engine.schedulers import denoising_steps
+from generation.engine.schedulers import denoising_steps, strength_of_one_step
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class PipelineEngine(LoadedModel):
         if request.mode != "text2img" and request.init_image is not None:
             image = cover(request.init_image, request.width, request.height)
             arguments["image"] = self._padded(np.asarray(image))
-            arguments["strength"] = max(request.strength, 1 / request.num_inference_steps)  # one step at least
+            arguments["strength"] = max(request.strength, strength_of_one_step(request.num_inference_steps))
         if request.mode == "inpaint" and request.mask_image is not None:
             white = repainted(request.mask_image, request.width, request.height)
             arguments["mask_image"] = self._padded(white.astype(np.uint8) * 255)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generation.engine import Engine, EngineSettings, ImageRequest, UnknownScheduler
-from generation.engine.schedulers import Schedulers, denoising_steps, find, set_timesteps
+from generation.engine.schedulers import Schedulers, denoising_steps, find, set_timesteps, strength_of_one_step
 
 PUBLISHED = [
     "DDIMScheduler",
@@ -90,6 +90,14 @@ def test_it_gives_every_sample_a_scheduler_of_its_own():
 )
 def test_it_counts_steps_as_diffusers_does_and_at_least_one(num_inference_steps, strength, steps):
     assert denoising_steps(num_inference_steps, strength) == steps
+
+
+def test_one_step_is_one_for_pipelines_that_round_down_and_for_those_that_round_up():
+    for steps in range(1, 1001):
+        strength = strength_of_one_step(steps)
+
+        assert int(steps * strength) == 1  # Kandinsky 3
+        assert steps - int(max(steps - min(steps * strength, steps), 0)) == 1  # SD3 and Flux
 
 
 @settings(deadline=None)
