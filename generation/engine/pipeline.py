@@ -40,7 +40,7 @@ class Engine(LoadedModel):
         self.network = checkpoint.unet
         self._checkpoint = checkpoint
         self._safety_checker = safety_checker
-        self._schedulers = Schedulers(checkpoint.scheduler, scheduler)
+        self._schedulers = Schedulers(checkpoint.scheduler, scheduler, checkpoint.is_xl)
         self.scheduler_name = type(self._schedulers.new()).__name__
         self._autoencoder = Autoencoder(checkpoint)
         self._preparation = Preparation(checkpoint, self._autoencoder, self._schedulers)

@@ -47,8 +47,10 @@ _BY_NAME = {
 }
 
 # What outdated configs lack.
-# Source: diffusers StableDiffusionPipeline and StableDiffusionInpaintPipeline, which correct them likewise.
-_FOR_LATENTS = {"clip_sample": False, "skip_prk_steps": True, "steps_offset": 1}
+# Source: diffusers StableDiffusionPipeline and StableDiffusionInpaintPipeline, which correct them likewise; those of XL
+# take an offset as it is.
+_FOR_LATENTS = {"clip_sample": False, "skip_prk_steps": True}
+_FOR_LATENTS_BEFORE_XL = _FOR_LATENTS | {"steps_offset": 1}
 
 
 def find(name: str) -> tuple[type[SchedulerMixin], dict[str, Any]]:
@@ -69,9 +71,10 @@ def find(name: str) -> tuple[type[SchedulerMixin], dict[str, Any]]:
 class Schedulers:
     """The schedulers of one model: each is built once, which can take a second, and copied for every sample."""
 
-    def __init__(self, configured: SchedulerMixin, default: str | None = None):
+    def __init__(self, configured: SchedulerMixin, default: str | None = None, is_xl: bool = False):
         self._configured = configured  # the model's own
         self._default = default
+        self._corrections = _FOR_LATENTS if is_xl else _FOR_LATENTS_BEFORE_XL
         self._built: dict[str | None, SchedulerMixin] = {}
 
     def new(self, name: str | None = None) -> SchedulerMixin:
@@ -84,7 +87,7 @@ class Schedulers:
         key = name and _spelling(name)
         if key not in self._built:
             kind, settings = find(name) if name else (type(self._configured), {})
-            self._built[key] = kind.from_config(self._configured.config, **_FOR_LATENTS | settings)
+            self._built[key] = kind.from_config(self._configured.config, **self._corrections | settings)
         return deepcopy(self._built[key])
 
 

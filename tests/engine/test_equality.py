@@ -276,6 +276,21 @@ def test_it_makes_the_image_of_diffusers_in_bfloat16(tiny):
     assert_equal(ours(engine, guidance_scale=1.0), expected)
 
 
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_it_makes_the_image_of_diffusers_with_a_scheduler_without_offset(tmp_path, kind):
+    folder = build_tiny_model(tmp_path, kind)
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config | {"steps_offset": 0}))
+    engine = Engine.load(EngineSettings(model=str(folder), safety="none", dtype="float32"))
+    pipeline_class = {"sd": diffusers.StableDiffusionPipeline, "xl": diffusers.StableDiffusionXLPipeline}[kind]
+    pipeline = load_pipeline(pipeline_class, folder, torch.float32)  # which keeps the model's own scheduler
+
+    call = {"prompt": PROMPT, "negative_prompt": NEGATIVE_PROMPT, "num_inference_steps": 6, "guidance_scale": 7.5}
+    expected = pipeline(**call, width=64, height=64, generator=torch.Generator("cpu").manual_seed(5)).images[0]
+
+    assert_equal(ours(engine), np.asarray(expected).astype(int))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("mode", ["text2img", "img2img", "inpaint"])
 def test_it_makes_the_xl_image_of_diffusers_in_half_precision(tiny_xl, photo, mask, mode, dtype):
