@@ -19,7 +19,7 @@ from generation.engine.errors import UnknownScheduler
 _SCHEDULERS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("DDIMScheduler", {}, ("ddim",)),
     ("DDPMScheduler", {}, ("ddpm",)),
-    ("DEISMultistepScheduler", {}, ("deis",)),
+    ("DEISMultistepScheduler", {"algorithm_type": "deis"}, ("DEISMultistepScheduler", "deis")),
     ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, ("DPMSolverMultistepScheduler", "dpmpp_2m")),
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, ("dpmpp_2m_sde",)),
     ("DPMSolverSinglestepScheduler", {}, ("dpmpp_sde", "dpmpp_2s")),

@@ -2,7 +2,7 @@
 
 import diffusers
 import pytest
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +78,14 @@ def test_it_never_clips_latents():
 
     assert schedulers.new().config.clip_sample is False
     assert schedulers.new("ddpm").config.clip_sample is False
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("algorithm_type", ["dpmsolver++", "sde-dpmsolver++"])
+def test_any_scheduler_takes_the_place_of_any_solver(name, algorithm_type):
+    own = DPMSolverMultistepScheduler(beta_schedule="scaled_linear", algorithm_type=algorithm_type)
+
+    assert type(Schedulers(own, name).new()).__name__ == name
 
 
 def test_it_gives_every_sample_a_scheduler_of_its_own():
