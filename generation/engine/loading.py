@@ -156,12 +156,27 @@ def _read_folder(settings: EngineSettings, dtype: torch.dtype) -> tuple[dict[str
     networks: list[str] = [part for part in ("unet", "vae") if part in kinds]
     configs = {part: kinds[part].load_config(settings.model, subfolder=part, **origin) for part in networks}
     _check(kinds, configs)
-    weights = {"dtype": dtype, "variant": settings.variant}
     parts = {
-        part: kind.from_pretrained(settings.model, subfolder=part, **origin, **weights if kind in _MODELS else {})
+        part: read_network(kind, settings.model, settings.variant, subfolder=part, dtype=dtype, **origin)
+        if kind in _MODELS
+        else kind.from_pretrained(settings.model, subfolder=part, **origin)
         for part, kind in kinds.items()
     }
     return parts, index, commit
+
+
+def read_network(kind: Any, folder: str, variant: str | None, **options: Any) -> Any:
+    """Return a part of a model from the variant of its weights, or from those without one where there is none.
+
+    Raises:
+        OSError: it has neither.
+    """
+    if variant:
+        try:
+            return kind.from_pretrained(folder, variant=variant, **options)
+        except OSError:
+            logger.warning("There are no %s weights of %s, so the others are read.", variant, kind.__name__)
+    return kind.from_pretrained(folder, **options)
 
 
 def _class(part: str, name: str) -> Any:

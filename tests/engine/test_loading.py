@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
 from generation.engine import Engine, EngineSettings, ImageRequest, UnsupportedModel
@@ -60,6 +61,27 @@ def test_it_chooses_bfloat16_on_processors_that_multiply_it_themselves(capabilit
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
 
     assert choose_dtype("auto", torch.device("cpu")) == dtype
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_that_is_stored_without_the_variant_is_read_as_it_is(tiny, tmp_path, engine, part):
+    StableDiffusionPipeline.from_pretrained(tiny).save_pretrained(tmp_path, variant="fp16")
+    (stored,) = (tmp_path / part).glob("*.safetensors")
+    stored.rename(stored.with_name(stored.name.replace(".fp16", "")))
+    request = ImageRequest(prompt="a cat", width=64, height=64, num_inference_steps=3)
+    settings = EngineSettings(model=str(tmp_path), safety="none", dtype="float32", variant="fp16")
+
+    image = Engine.load(settings).generate(request).images[0]
+
+    assert image.tobytes() == engine.generate(request).images[0].tobytes()
+
+
+def test_a_part_without_weights_is_missed(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    next((folder / "vae").glob("*.safetensors")).unlink()
+
+    with pytest.raises(OSError, match="diffusion_pytorch_model"):
+        load_checkpoint(EngineSettings(model=str(folder), variant="fp16"))
 
 
 def test_it_takes_the_device_asked_for():

@@ -46,21 +46,22 @@ def test_it_checks_nothing_when_settings_say_none(tiny):
     assert build_checker(EngineSettings(model=str(tiny), safety="none"), torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize("variant", [None, "fp16"])
 @pytest.mark.parametrize(("concept_weight", "unsafe"), [(-2.0, True), (2.0, False)])
-def test_it_uses_the_checker_of_the_checkpoint(tmp_path, concept_weight, unsafe):
+def test_it_uses_the_checker_of_the_checkpoint(tmp_path, concept_weight, unsafe, variant):
     folder = build_tiny_model(tmp_path)
     vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(projection_dim=8, vision_config=vision | {"image_size": 32, "patch_size": 16})
     checker = StableDiffusionSafetyChecker(config)
     checker.concept_embeds_weights.data.fill_(concept_weight)
-    checker.save_pretrained(folder / "safety_checker")
+    checker.save_pretrained(folder / "safety_checker", variant=variant)
     processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor.save_pretrained(folder / "feature_extractor")
     index = (folder / "model_index.json").read_text()
     named = '"safety_checker": [\n    "stable_diffusion",\n    "StableDiffusionSafetyChecker"\n  ]'
     (folder / "model_index.json").write_text(index.replace('"safety_checker": [\n    null,\n    null\n  ]', named))
 
-    engine = Engine.load(EngineSettings(model=str(folder), safety="diffusers"))
+    engine = Engine.load(EngineSettings(model=str(folder), safety="diffusers", variant=variant))
 
     assert isinstance(engine._safety_checker, DiffusersChecker)
     assert engine.generate(REQUEST).nsfw == [unsafe, unsafe]
