@@ -15,6 +15,7 @@ from diffusers import (
     AutoPipelineForInpainting,
     AutoPipelineForText2Image,
     DiffusionPipeline,
+    GlmImagePipeline,
 )
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
@@ -59,8 +60,9 @@ class PipelineEngine(LoadedModel):
         self.network = getattr(pipeline, "transformer", None) or pipeline.unet
         self._pipeline = pipeline
         self._pipelines = _by_mode(pipeline)
-        # SD3 and Flux cut latents into patches of 2 x 2.
-        self._multiple = getattr(pipeline, "vae_scale_factor", 8) * getattr(pipeline, "patch_size", 2)
+        # SD3 and Flux cut latents into patches of 2 x 2, and GLM-Image has a token for 4 x 4.
+        patch_size = 4 if isinstance(pipeline, GlmImagePipeline) else getattr(pipeline, "patch_size", 2)
+        self._multiple = getattr(pipeline, "vae_scale_factor", 8) * patch_size
         if not self._pipelines:
             raise UnsupportedModel(f"A {type(pipeline).__name__} makes no images that can be canceled midway.")
         self.modes = list(self._pipelines)

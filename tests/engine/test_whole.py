@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     FluxImg2ImgPipeline,
     FluxInpaintPipeline,
     FluxKontextPipeline,
     FluxPipeline,
+    GlmImagePipeline,
+    GlmImageTransformer2DModel,
+    Kandinsky3Pipeline,
     QwenImagePipeline,
     StableDiffusion3Img2ImgPipeline,
     StableDiffusion3InpaintPipeline,
@@ -132,6 +138,20 @@ def test_one_mode_leaves_nothing_behind_for_the_next(engine, photo, mask):
 def test_a_size_that_the_model_cannot_make_is_cut_from_a_larger_one(of_family, photo):
     for fields in ({}, {"mode": "img2img", "init_image": photo}):
         assert of_family.generate(request(width=72, height=40, **fields)).images[0].size == (72, 40)
+
+
+@pytest.mark.parametrize("side", [512, 520, 528])
+def test_glm_image_is_asked_for_sizes_that_it_takes(side):
+    sizes = {"attention_head_dim": 8, "num_attention_heads": 2, "time_embed_dim": 8}
+    transformer = GlmImageTransformer2DModel(num_layers=1, **sizes)
+    networks = dict.fromkeys(("tokenizer", "processor", "text_encoder", "vision_language_encoder", "vae"))
+    pipeline = GlmImagePipeline(transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), **networks)
+    engine = PipelineEngine(pipeline, "glm", "local", None)
+
+    asked = engine._arguments(request(width=side, height=side))
+
+    assert asked["width"] == asked["height"] == (512 if side == 512 else 544)
+    pipeline.check_inputs("a cat", asked["height"], asked["width"], ["latents"])
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +296,17 @@ def test_where_memory_runs_out_it_is_tried_once_more_in_tiles(engine, monkeypatc
     assert len(engine.generate(request()).images) == 1
     assert engine.saves_memory
     assert engine._pipeline.vae.use_tiling
+
+
+def test_a_vae_by_another_name_is_tried_once_more_too():
+    networks = dict.fromkeys(("tokenizer", "text_encoder", "unet"))
+    pipeline = Kandinsky3Pipeline(movq=AutoencoderKL(norm_num_groups=4), scheduler=DDPMScheduler(), **networks)
+    engine = PipelineEngine(pipeline, "kandinsky", "local", None)
+
+    engine.save_memory()
+
+    assert engine.saves_memory
+    assert pipeline.movq.use_tiling
 
 
 def test_what_fits_in_no_way_runs_out_of_memory(engine, monkeypatch):
