@@ -169,7 +169,7 @@ def test_whose_links_come_next_is_found_among_a_great_many_generations(submit: S
 
     plan = plans(fairness.to_fetch)
 
-    assert "on links_fetched_lately" in plan, plan
+    assert "links_fetched_lately" in plan, plan
 
 
 def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> None:

@@ -151,8 +151,8 @@ def test_what_uses_uploads_is_found_among_a_great_many_generations(submit: Submi
 
     plan = plans(lambda: retention.remove_unused_uploads(timezone.now()))
 
-    assert "on uses_of_an_init_image" in plan, plan
-    assert "on uses_of_a_mask" in plan, plan
+    assert "uses_of_an_init_image" in plan, plan
+    assert "uses_of_a_mask" in plan, plan
     assert "Seq Scan on generation_generation" not in plan, plan
 
 

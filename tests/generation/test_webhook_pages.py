@@ -221,7 +221,7 @@ def test_deliveries_of_a_state_are_found_among_a_great_many(pages: Client, alice
 
     plan = plans(lambda: pages.get(f"/webhooks/deliveries/?state=given%20up&after={some.pk}"))
 
-    assert "using deliveries_by_state" in plan, plan
+    assert "deliveries_by_state" in plan, plan
 
 
 def test_a_new_secret_is_made_and_both_are_shown(pages: Client, alice: Person) -> None:
