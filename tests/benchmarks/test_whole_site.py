@@ -27,7 +27,7 @@ def test_a_short_job_runs_beside_the_long_ones(
     transactional_db: None, tmp_path: Path, alice: Person, worker: dict[str, str]
 ) -> None:
     with serving(tmp_path, SYNC_WAIT_SECONDS="120") as web, making(web, worker):
-        seen = asyncio.run(tails.play(Site(web.url, alice.key), 2, 50, 1, pixels=512, seed=1))
+        seen = asyncio.run(tails.play(Site(web.url, alice.key), 2, 50, 1, pixels=128, seed=1))
 
     table = tails.table("A title", [seen, seen])
 
