@@ -33,9 +33,14 @@ def readiness() -> dict[str, bool]:
         "database": lambda: connection.cursor().execute("SELECT 1"),
         "redis": lambda: queue.redis().ping(),
         "storage": lambda: default_storage.exists("readyz"),
-        "gpu_worker": lambda: 1 / queue.gpu_workers_alive(),
+        "gpu_worker": find_gpu_worker,
     }
     return {name: works(name, check) for name, check in checks.items()}
+
+
+def find_gpu_worker() -> None:
+    if not queue.gpu_workers_alive():
+        raise LookupError("none is alive that has loaded the model")
 
 
 def works(name: str, check: Callable[[], object]) -> bool:

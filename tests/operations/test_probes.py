@@ -29,10 +29,13 @@ def test_it_is_ready_when_everything_is_there(db: None, worker: None, client: Cl
     assert (reply.status_code, reply.json()) == (200, READY)
 
 
-def test_it_is_not_without_a_gpu_worker(db: None, client: Client) -> None:
+def test_it_is_not_without_a_gpu_worker_and_says_why(
+    db: None, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
     reply = client.get("/readyz")
 
     assert (reply.status_code, reply.json()) == (503, READY | {"gpu_worker": False})
+    assert "Not ready: gpu_worker (LookupError: none is alive that has loaded the model)" in caplog.messages
 
 
 def test_a_worker_that_is_silent_no_longer_counts(db: None, client: Client, monkeypatch: Any) -> None:
