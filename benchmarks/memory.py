@@ -82,7 +82,8 @@ def raw(**environment: str) -> Iterator[Raw]:
         text=True,
     )
     try:
-        process.stdout.readline()  # it is ready
+        if not process.stdout.readline():  # else it is ready
+            raise SystemExit("The process of plain diffusers did not start.")
         yield Raw(process)
     finally:
         stop([process])
@@ -147,15 +148,16 @@ def main() -> None:
     wanted = calls(asked.images, seed=1, mixed=True, sizes=asked.sizes, steps=tuple(asked.steps))
     bodies = [call.body() for call in wanted]
     seen = {}
-    with database(), serving(SYNC_WAIT_SECONDS=str(PATIENCE_SECONDS)) as web:
-        site = Site(web.url, customer()[1])
-        for name, environment in WORKERS.items():
-            with making(web, environment) as workers:
-                make = partial(run_on_site, site, asked.callers)
-                seen[name] = measure(name, workers[0], make, bodies)
-    for name, together in {DIFFUSERS: 1, TOGETHER: asked.callers}.items():
-        with raw() as plain:
-            seen[name] = measure(name, plain.process, partial(plain.make, together), bodies)
+    with database():
+        with serving(SYNC_WAIT_SECONDS=str(PATIENCE_SECONDS)) as web:
+            site = Site(web.url, customer()[1])
+            for name, environment in WORKERS.items():
+                with making(web, environment) as workers:
+                    make = partial(run_on_site, site, asked.callers)
+                    seen[name] = measure(name, workers[0], make, bodies)
+        for name, together in {DIFFUSERS: 1, TOGETHER: asked.callers}.items():
+            with raw() as plain:
+                seen[name] = measure(name, plain.process, partial(plain.make, together), bodies)
     title = f"Memory over {asked.images:,} images, {asked.callers} callers of the site"
     publish("memory", tables(title, marks(asked.images), seen))
 
