@@ -28,7 +28,7 @@ BARS = {  # benchmark → the column that is drawn, by a part of its name; of se
     "workers": "images a second",
 }
 LINES = {"memory": "MiB of RSS"}  # benchmark → the columns that are drawn over the first one
-COLORS = ("#2f6fb3", "#d1792b", "#5a9a4b")
+COLORS = ("#2f6fb3", "#d1792b", "#5a9a4b", "#8a5fb0")
 WIDTH, LABELS, ROW, MARGIN = 760, 300, 26, 14  # of a drawing, in pixels
 PLOT_WIDTH, PLOT_HEIGHT = 600, 200
 
@@ -68,10 +68,11 @@ def plot(name: str, table: Table) -> str:
     if drawn := columns(table, BARS.get(name))[-1:]:
         return bars(table, drawn[0])
     if drawn := columns(table, LINES.get(name)):
-        series = {table.columns[k]: [row[k] for row in table.rows] for k in drawn}
+        unit = LINES[name]
+        series = {table.columns[k].removesuffix(f", {unit}"): [row[k] for row in table.rows] for k in drawn}
         if len(table.rows) > 1 and all(is_number(value) for values in series.values() for value in values):
             labels = [cell(row[0]) for row in table.rows]
-            return drawn_lines(lines(name, table.title, labels, series, cell, ""))
+            return drawn_lines(lines(name, f"{table.title}; {unit}", labels, series, cell, ""))
     return ""
 
 
@@ -110,7 +111,7 @@ def drawn_lines(chart: Chart) -> str:
     for column in chart.columns:
         body.append(text(left + across * column.middle, top + PLOT_HEIGHT + 18, column.label, anchor="middle"))
     for number, name in enumerate(chart.series):
-        body.append(text(left + 220 * number, 44, name, color=COLORS[number]))
+        body.append(text(left + (WIDTH - left) / len(chart.series) * number, 44, name, color=COLORS[number]))
     for line in chart.lines:
         body.append(
             f'<path d="{line.path}" transform="translate({left} {top}) scale({across} {down})" fill="none" '
