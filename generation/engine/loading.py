@@ -61,7 +61,7 @@ class EngineSettings:
 
 def served_name(settings: EngineSettings) -> str:
     """Return what the model is called."""
-    return settings.name or Path(settings.model).name if Path(settings.model).exists() else settings.model
+    return settings.name or (Path(settings.model).name if Path(settings.model).exists() else settings.model)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
 from generation.engine import Engine, EngineSettings, ImageRequest, UnsupportedModel
-from generation.engine.loading import choose_device, choose_dtype, load_checkpoint
+from generation.engine.loading import choose_device, choose_dtype, load_checkpoint, served_name
 from tests.engine.single_file import write_single_file
 
 
@@ -74,6 +74,13 @@ def test_a_part_that_is_stored_without_the_variant_is_read_as_it_is(tiny, tmp_pa
     image = Engine.load(settings).generate(request).images[0]
 
     assert image.tobytes() == engine.generate(request).images[0].tobytes()
+
+
+def test_a_model_is_called_what_its_settings_say(tiny):
+    names = [served_name(EngineSettings(model=model, name="mine")) for model in (str(tiny), "owner/name")]
+
+    assert names == ["mine", "mine"]
+    assert served_name(EngineSettings(model="owner/name")) == "owner/name"
 
 
 def test_a_part_without_weights_is_missed(tiny, tmp_path):
