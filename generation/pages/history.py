@@ -17,7 +17,7 @@ from generation import archive, erasure, history, waiting
 from generation.history import Cursor, Filters
 from generation.models import Generation, Status
 from generation.pages import shown
-from generation.pages.visitor import account_of
+from generation.pages.visitor import account_of, wanted_part
 
 MOST_AT_ONCE = 500  # generations that one click deletes or downloads
 VIEWS = ("gallery", "table")
@@ -76,8 +76,8 @@ def page(request: HttpRequest) -> HttpResponse:
             "more": link(request, after=found.after) if found.after else "",
         }
     facts |= {"gallery_link": link(request, view="gallery"), "table_link": link(request, view="table")}
-    wanted = request.headers.get("HX-Target", "") if request.headers.get("HX-Request") else ""
-    template = {"results": "_results.html", "more": "_more_generations.html"}.get(wanted, "history.html")
+    parts = {"results": "_results.html", "more": "_more_generations.html"}
+    template = parts.get(wanted_part(request), "history.html")
     return render(request, f"generation/{template}", facts)
 
 

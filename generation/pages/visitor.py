@@ -1,4 +1,4 @@
-"""Who looks at a page, and which generations are theirs."""
+"""Who looks at a page and at which part of it, and which generations are theirs."""
 
 from django.http import Http404, HttpRequest
 
@@ -24,3 +24,8 @@ def own_generation(request: HttpRequest, pk: int) -> Generation:
     if generation is None:
         raise Http404
     return generation
+
+
+def wanted_part(request: HttpRequest) -> str:
+    """Return the id of the element that a script asks for; empty for a whole page."""
+    return request.headers.get("HX-Target", "") if request.headers.get("HX-Request") else ""

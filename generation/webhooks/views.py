@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from config.login import login_required
 from generation.pages.history import link
-from generation.pages.visitor import account_of
+from generation.pages.visitor import account_of, wanted_part
 from generation.webhooks import listening
 from generation.webhooks.forms import ADDRESS_TAKEN, EndpointForm, SinceForm
 from generation.webhooks.models import Delivery, Endpoint, SilencedUrl
@@ -105,8 +105,7 @@ def deliveries(request: HttpRequest) -> HttpResponse:
         "state": state,
         "states": Delivery.State.values,
     }
-    wants_more = bool(request.headers.get("HX-Request")) and request.headers.get("HX-Target") == "more"
-    template = "webhooks/_more_deliveries.html" if wants_more else "webhooks/deliveries.html"
+    template = "webhooks/_more_deliveries.html" if wanted_part(request) == "more" else "webhooks/deliveries.html"
     return render(request, template, context, status=422 if form.errors else 200)
 
 
