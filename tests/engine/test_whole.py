@@ -50,6 +50,9 @@ PIPELINES = {
 }
 
 
+ASKED = {"prompt": "a cat", "negative_prompt": "rain", "width": 64, "height": 64, "num_inference_steps": 4}
+
+
 def request(**fields: object) -> ImageRequest:
     defaults = {"prompt": "a cat", "width": 64, "height": 64, "num_inference_steps": 4, "seed": 5}
     return ImageRequest(**defaults | fields)  # type: ignore[arg-type]
@@ -79,11 +82,7 @@ def test_the_image_is_that_of_the_diffusers_pipeline(mode, family, of_family, ti
     masks = {"mask_image": mask} if mode == "inpaint" else {}
 
     expected = pipeline(
-        prompt="a cat",
-        negative_prompt="rain",
-        width=64,
-        height=64,
-        num_inference_steps=4,
+        **ASKED,
         guidance_scale=5.0,
         generator=torch.Generator().manual_seed(5),
         **pictures,
@@ -104,11 +103,7 @@ def test_qwen_image_is_guided_as_much_as_is_asked_for(tmp_path_factory, guidance
     pipeline = QwenImagePipeline.from_pretrained(folder, dtype=torch.float32)
 
     expected = pipeline(
-        prompt="a cat",
-        negative_prompt="rain",
-        width=64,
-        height=64,
-        num_inference_steps=4,
+        **ASKED,
         true_cfg_scale=guidance_scale,
         generator=torch.Generator().manual_seed(5),
     ).images[0]

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import ApiKey, User
 
-MOST_CHARACTERS = 100  # of a key's name, as it is kept
+MOST_CHARACTERS = ApiKey._meta.get_field("name").max_length or 0
 
 
 class Command(BaseCommand):
