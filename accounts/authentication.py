@@ -1,8 +1,10 @@
 """Finds the account behind an API key, and tells whether the key is good for what is asked."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
+from django.core.cache import caches
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -20,6 +22,14 @@ class LookedUp(TypedDict):
 
 
 FoundKey: TypeAlias = "WithAnnotations[ApiKey, LookedUp]"
+
+# PostgreSQL gives a row another xmin or ctid whenever it is written, by whomever.
+VERSIONS = """
+    SELECT k.xmin, k.ctid, u.xmin, u.ctid, p.xmin, p.ctid,
+        EXISTS (SELECT FROM accounts_quotaoverride o WHERE o.user_id = u.id AND o.ends_at > %s)
+    FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id LEFT JOIN accounts_plan p ON p.id = u.plan_id
+    WHERE k.digest = %s OR k.previous_digest = %s
+"""
 
 
 class InvalidKey(Exception):
@@ -52,17 +62,34 @@ def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address
 def find(secret: str) -> "FoundKey | None":
     """Return the live key that has the secret, or had it before it was rotated and may still use it.
 
-    It is read anew for every request, so that whatever is changed about it takes effect at once; and by a query that is
-    quickly made, for on a busy site making it takes longer than the database does.
+    What was read of a key is kept in this process for a while, since Django takes longer to ask for it than PostgreSQL
+    to answer. Every request asks for the versions of the rows, so whatever is changed about them takes effect at once.
     """
     hashed = digest(secret)
+    now_there = versions(hashed)
+    if not now_there:
+        return None
+    known, keys = caches["keys"].get(hashed, (None, []))
+    if known != now_there:
+        keys = read(hashed)
+        caches["keys"].set(hashed, (now_there, keys))  # the older versions: rows written meanwhile are read again
+    return next((key for key in keys if is_good(key, hashed)), None)
+
+
+def versions(hashed: str) -> list[tuple[Any, ...]]:
+    """Return what differs as soon as a key that has or had the secret, its account or its plan is another."""
+    with connection.cursor() as cursor:
+        cursor.execute(VERSIONS, [timezone.now(), hashed, hashed])
+        return cursor.fetchall()
+
+
+def read(hashed: str) -> "list[FoundKey]":
     overrides = QuotaOverride.objects.filter(user=OuterRef("user"), ends_at__gt=timezone.now())
-    keys = (
+    return list(
         ApiKey.objects.select_related("user__plan")
         .filter(Q(digest=hashed) | Q(previous_digest=hashed))
         .annotate(is_overridden=Exists(overrides))
     )
-    return next((key for key in keys if is_good(key, hashed)), None)
 
 
 def is_good(key: ApiKey, hashed: str) -> bool:

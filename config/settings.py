@@ -319,7 +319,13 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
         "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
-    }
+    },
+    "keys": {  # of accounts/authentication.py; some 3 kB each
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "keys",
+        "TIMEOUT": 60,
+        "OPTIONS": {"MAX_ENTRIES": 3000},
+    },
 }
 RQ_QUEUES = {
     "gpu": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": -1, "DEFAULT_RESULT_TTL": 60, "SERIALIZER": "json"},
