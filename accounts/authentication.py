@@ -62,18 +62,24 @@ def authenticate(secret: str | None, needs: Scope = Scope.READ, address: Address
 def find(secret: str) -> "FoundKey | None":
     """Return the live key that has the secret, or had it before it was rotated and may still use it.
 
-    What was read of a key is kept in this process for a while, since Django takes longer to ask for it than PostgreSQL
-    to answer. Every request asks for the versions of the rows, so whatever is changed about them takes effect at once.
+    On PostgreSQL, what was read of a key is kept in this process for a while, since Django takes longer to ask for it
+    than the database to answer. Every request asks for the versions of the rows, so whatever is changed about them
+    takes effect at once.
     """
     hashed = digest(secret)
+    keys = kept(hashed) if connection.vendor == "postgresql" else read(hashed)
+    return next((key for key in keys if is_good(key, hashed)), None)
+
+
+def kept(hashed: str) -> "list[FoundKey]":
     now_there = versions(hashed)
     if not now_there:
-        return None
+        return []
     known, keys = caches["keys"].get(hashed, (None, []))
     if known != now_there:
         keys = read(hashed)
         caches["keys"].set(hashed, (now_there, keys))  # the older versions: rows written meanwhile are read again
-    return next((key for key in keys if is_good(key, hashed)), None)
+    return keys
 
 
 def versions(hashed: str) -> list[tuple[Any, ...]]:

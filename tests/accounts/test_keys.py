@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from accounts import keys, quotas
@@ -95,6 +96,19 @@ def test_what_was_read_of_a_key_is_kept_and_only_its_versions_are_asked(
     assert (again, again.user, again.is_overridden) == (first, alice.user, False)
     assert again is not first  # what one request does to it, no other sees
     assert limits == quotas.Limits()
+
+
+def test_a_database_that_tells_no_versions_is_asked_for_the_key_itself(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    authenticate(alice.key)
+
+    for _ in range(2):
+        with django_assert_num_queries(1) as asked:
+            authenticate(alice.key)
+
+        assert "xmin" not in asked[0]["sql"]
 
 
 def is_over(alice: Person) -> bool:
