@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from generation.engine import BatchingEngine, BrokenLatents, Engine, EngineSettings, ImageRequest, OutOfMemory
-from generation.engine.denoising import Sample
+from generation.engine.denoising import Denoiser, Sample
 from tests.tiny_model import build_tiny_model, cut_guidance_off
 
 SCHEDULERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_sde", "heun", "lms", "pndm", "unipc", "lcm")
@@ -185,6 +185,30 @@ def test_no_call_of_the_unet_is_larger_than_the_batch_may_be(engine, monkeypatch
     batching.close()
 
     assert max(rows) <= 4
+
+
+@pytest.mark.parametrize(
+    ("small_parameters", "met"), [(10**9, {2, 4, 6, 8, 12, 16, 24, 32}), (0, {2 * images for images in range(1, 17)})]
+)
+def test_a_small_unet_on_a_cpu_meets_few_numbers_of_rows_and_answers_as_for_each_alone(
+    engine, monkeypatch, small_parameters, met
+):
+    monkeypatch.setattr("generation.engine.denoising.SMALL_PARAMETERS", small_parameters)
+    denoiser, unet, rows = Denoiser(engine.network), engine.network.forward, []
+    seats = engine.prepare(request(samples=16))
+    alone = [prediction for seat in seats for prediction in denoiser.predict([seat])]
+
+    def noting(x, *arguments, **options):
+        rows.append(len(x))
+        return unet(x, *arguments, **options)
+
+    monkeypatch.setattr(engine.network, "forward", noting)
+    for images in range(1, 17):
+        together = denoiser.predict(seats[:images])
+
+        assert len(together) == images
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(together, alone, strict=False))
+    assert set(rows) == met
 
 
 def test_a_sample_whose_guidance_is_over_takes_one_row_and_gets_its_image_beside_guided_ones(tmp_path):
