@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -179,15 +179,14 @@ def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> 
     assert fairness.used_seconds(1.0) == {}
 
 
-def test_sqlite_sums_times_as_well(tmp_path: Any) -> None:
+def test_sqlite_sums_times_as_well(tmp_path: Path, migrated_sqlite: Path) -> None:
     import os
+    import shutil
     import subprocess
     import sys
 
     code = """
 import django; django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from datetime import timedelta
 from django.utils import timezone
 from accounts.models import User
@@ -202,6 +201,7 @@ claim.__class__.objects.update(started_at=timezone.now() - timedelta(seconds=5))
 services.succeed(claim, [False], 5, 5, "tiny", "", "")
 print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - claim.pk)
 """
+    shutil.copy(migrated_sqlite, tmp_path)
     environment = os.environ | {
         "DATABASE_URL": "",
         "VAR_DIR": str(tmp_path),

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,8 +55,10 @@ def execute(sql):
     with connection.cursor() as cursor:
         cursor.execute(sql)
 """
-SOURCE = """
+MIGRATE = """
 call_command("migrate", verbosity=0)
+"""
+SOURCE = """
 furnish("alice@example.org")
 call_command("backup", BACKUP)
 furnish("bob@example.org")
@@ -78,14 +81,12 @@ look()
 print("later" in connection.introspection.table_names())
 """
 CONTRADICTORY = """
-call_command("migrate", verbosity=0)
 furnish("alice@example.org")
 execute("SET session_replication_role = replica")  # so that no foreign key hinders
 execute("DELETE FROM accounts_user")
 call_command("backup", BACKUP)
 """
 UNRESTORED = """
-call_command("migrate", verbosity=0)
 furnish("alice@example.org")
 furnish("bob@example.org")
 execute("CREATE TABLE later ()")
@@ -94,7 +95,6 @@ look()
 print("later" in connection.introspection.table_names())
 """
 STOPPED = """
-call_command("migrate", verbosity=0)
 furnish("alice@example.org")
 call_command("backup", BACKUP)
 furnish("bob@example.org")
@@ -110,7 +110,6 @@ os.sync = stop
 call_command("backup", BACKUP)
 """
 FULL_DISK = """
-call_command("migrate", verbosity=0)
 furnish("alice@example.org")
 call_command("backup", BACKUP)
 furnish("bob@example.org")
@@ -132,17 +131,54 @@ exit 1
 """
 
 
-@pytest.fixture
-def databases() -> Iterator[list[str]]:
-    """Two empty PostgreSQL databases: addresses to connect to."""
-    url, names = urlsplit(os.environ["DATABASE_URL"]), ["backup_source", "backup_target"]
+@pytest.fixture(scope="module")
+def server() -> Iterator[psycopg.Connection]:
+    """The PostgreSQL of this test run, with a database `backup_site` that has all tables and nothing else."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        for name in names:
-            server.execute(f"DROP DATABASE IF EXISTS {name}")
-            server.execute(f"CREATE DATABASE {name}")
-        yield [url._replace(path=f"/{name}").geturl() for name in names]
-        for name in names:
-            server.execute(f"DROP DATABASE {name}")
+        server.execute("CREATE DATABASE backup_site")
+        run(MIGRATE, Path(os.environ["VAR_DIR"]), Path(), address("backup_site"))
+        yield server
+        server.execute("DROP DATABASE backup_site")
+
+
+@pytest.fixture
+def database(server: psycopg.Connection) -> Iterator[Callable[[str], str]]:
+    """Return a function that copies a database and returns the address to connect to."""
+    names: list[str] = []
+
+    def copy(template: str) -> str:
+        names.append(f"backup_{len(names)}")
+        server.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        return address(names[-1])
+
+    yield copy
+    for name in names:
+        server.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def site(database: Callable[[str], str]) -> str:
+    """Return the address of a PostgreSQL database that has all tables."""
+    return database("backup_site")
+
+
+@pytest.fixture
+def empty(database: Callable[[str], str]) -> str:
+    """Return the address of an empty PostgreSQL database."""
+    return database("template1")
+
+
+@pytest.fixture
+def sqlite_site(tmp_path: Path, migrated_sqlite: Path) -> Path:
+    """Return the folder of a site on SQLite, which has all tables."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    shutil.copy(migrated_sqlite, folder)
+    return folder
+
+
+def address(name: str) -> str:
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
 def run(script: str, folder: Path, backup: Path, database_url: str = "") -> str:
@@ -173,12 +209,14 @@ def cut_off(backup: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
-def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    urls = request.getfixturevalue("databases") if kind == "PostgreSQL" else ["", ""]
+def test_a_backup_is_restored_in_full(
+    tmp_path: Path, sqlite_site: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    site, empty = map(request.getfixturevalue, ("site", "empty")) if kind == "PostgreSQL" else ("", "")
     backup = tmp_path / "backup"
 
-    made = run(SOURCE, tmp_path / "old", backup, urls[0])
-    restored = run(TARGET, tmp_path / "new", backup, urls[1])
+    made = run(SOURCE, sqlite_site, backup, site)
+    restored = run(TARGET, tmp_path / "new", backup, empty)
 
     suffix = "dump" if kind == "PostgreSQL" else "sqlite3"
     assert made == "\n".join(BACKED_UP.format(f"{name}.{suffix}") for name in ("database", "database-2")) + f"\n{LOOKS}"
@@ -197,9 +235,9 @@ def test_a_backup_is_restored_in_full(tmp_path: Path, request: pytest.FixtureReq
 
 @pytest.mark.parametrize(("stop_after", "kept"), [(1, ALICE), (2, LOOKS), (3, LOOKS)])
 def test_a_backup_over_an_older_one_that_is_stopped_leaves_one_of_both(
-    tmp_path: Path, stop_after: int, kept: str
+    tmp_path: Path, sqlite_site: Path, stop_after: int, kept: str
 ) -> None:
-    run(STOPPED.format(stop_after), tmp_path / "old", tmp_path / "backup")
+    run(STOPPED.format(stop_after), sqlite_site, tmp_path / "backup")
 
     restored = run("restore()\nlook()", tmp_path / "new", tmp_path / "backup")
 
@@ -207,10 +245,10 @@ def test_a_backup_over_an_older_one_that_is_stopped_leaves_one_of_both(
     assert restored.endswith(f"all sums are right.\n{kept}")
 
 
-def test_a_full_disk_leaves_the_older_backup(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_older_backup(tmp_path: Path, sqlite_site: Path) -> None:
     backup = tmp_path / "backup"
 
-    made = run(FULL_DISK, tmp_path / "old", backup)
+    made = run(FULL_DISK, sqlite_site, backup)
     restored = run("restore()\nlook()", tmp_path / "new", backup)
 
     assert "refused: The backup could not be written: " in made
@@ -218,13 +256,9 @@ def test_a_full_disk_leaves_the_older_backup(tmp_path: Path) -> None:
     assert {file.name for file in backup.iterdir()} == {"database.sqlite3", "inputs", "lock", "manifest.json", "media"}
 
 
-def test_a_restore_that_can_not_write_says_what_it_did(tmp_path: Path) -> None:
+def test_a_restore_that_can_not_write_says_what_it_did(tmp_path: Path, sqlite_site: Path) -> None:
     backup = tmp_path / "backup"
-    run(
-        "call_command('migrate', verbosity=0)\nfurnish('a@b.c')\ncall_command('backup', BACKUP)",
-        tmp_path / "old",
-        backup,
-    )
+    run("furnish('a@b.c')\ncall_command('backup', BACKUP)", sqlite_site, backup)
     new = tmp_path / "new"
     new.mkdir()
     (new / "media").touch()  # where a folder should be
@@ -280,18 +314,18 @@ def test_an_empty_database_is_not_backed_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table", ["CREATE TABLE later (account_id bigint REFERENCES accounts_user)", "CREATE TABLE later ()"]
 )
-def test_a_table_that_came_after_the_backup_goes(tmp_path: Path, databases: list[str], table: str) -> None:
-    run(SOURCE, tmp_path / "old", tmp_path / "backup", databases[0])
+def test_a_table_that_came_after_the_backup_goes(tmp_path: Path, site: str, empty: str, table: str) -> None:
+    run(SOURCE, tmp_path / "old", tmp_path / "backup", site)
 
-    restored = run(LATER.format(table), tmp_path / "new", tmp_path / "backup", databases[1])
+    restored = run(LATER.format(table), tmp_path / "new", tmp_path / "backup", empty)
 
     assert "refused" not in restored
     assert restored.endswith(f"{LOOKS}False\n")
 
 
-def test_a_site_in_a_schema_of_its_own_is_restored(tmp_path: Path, databases: list[str]) -> None:
-    urls = [f"{url}{'&' if '?' in url else '?'}currentSchema=site" for url in databases]
-    run(f"execute('CREATE SCHEMA site'){SOURCE}", tmp_path / "old", tmp_path / "backup", urls[0])
+def test_a_site_in_a_schema_of_its_own_is_restored(tmp_path: Path, database: Callable[[str], str]) -> None:
+    urls = [f"{url}{'&' if '?' in url else '?'}currentSchema=site" for url in map(database, ["template1"] * 2)]
+    run(f"execute('CREATE SCHEMA site'){MIGRATE}{SOURCE}", tmp_path / "old", tmp_path / "backup", urls[0])
 
     restored = run(LATER.format("CREATE TABLE later ()"), tmp_path / "new", tmp_path / "backup", urls[1])
 
@@ -299,21 +333,25 @@ def test_a_site_in_a_schema_of_its_own_is_restored(tmp_path: Path, databases: li
     assert restored.endswith(f"{LOOKS}False\n")
 
 
-def test_a_dump_that_cannot_be_read_to_its_end_changes_nothing(tmp_path: Path, databases: list[str]) -> None:
+def test_a_dump_that_cannot_be_read_to_its_end_changes_nothing(
+    tmp_path: Path, site: str, database: Callable[[str], str]
+) -> None:
     backup = tmp_path / "backup"
-    run(SOURCE, tmp_path / "old", backup, databases[0])
+    run(SOURCE, tmp_path / "old", backup, site)
     cut_off(backup)
 
-    kept = run(UNRESTORED, tmp_path / "new", backup, databases[1])
+    kept = run(UNRESTORED, tmp_path / "new", backup, database("backup_site"))
 
     assert "refused: The database was not replaced: pg_restore: error: could not read from input file" in kept
     assert kept.endswith(f"{LOOKS}True\n")
 
 
-def test_a_dump_that_the_server_does_not_take_changes_nothing(tmp_path: Path, databases: list[str]) -> None:
-    run(CONTRADICTORY, tmp_path / "old", tmp_path / "backup", databases[0])
+def test_a_dump_that_the_server_does_not_take_changes_nothing(
+    tmp_path: Path, site: str, database: Callable[[str], str]
+) -> None:
+    run(CONTRADICTORY, tmp_path / "old", tmp_path / "backup", site)
 
-    kept = run(UNRESTORED, tmp_path / "new", tmp_path / "backup", databases[1])
+    kept = run(UNRESTORED, tmp_path / "new", tmp_path / "backup", database("backup_site"))
 
     assert "refused: The database was not replaced: psql:<stdin>:" in kept
     assert "violates foreign key constraint" in kept
