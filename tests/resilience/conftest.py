@@ -1,6 +1,8 @@
 """One site of real processes for all of these tests, and the accounts they are checked by."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +22,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def whole_site(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Site]:
-    model = build_tiny_model(tmp_path_factory.mktemp("tiny"))
-    with Site(tmp_path_factory.mktemp("site"), model, receiver.host) as site:
+def whole_site(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, receiver: Receiver) -> Iterator[Site]:
+    model, folder = build_tiny_model(tmp_path_factory.mktemp("tiny")), tmp_path_factory.mktemp("site")
+    shutil.copy(migrated_sqlite, folder)
+    with Site(folder, model, receiver.host) as site:
         yield site
 
 

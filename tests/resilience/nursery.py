@@ -1,7 +1,7 @@
-"""Forks gpu workers that have torch and Django imported already: importing takes seconds, and the tests kill many.
+"""Forks processes that have torch and Django imported already: importing takes seconds, and the tests start many.
 
-Reads one JSON object a line: {"start": {setting: value}} starts a worker with these settings changed and answers its
-process id, {"wait": pid} answers how that one exited. A child runs the command of a real gpu worker.
+Reads one JSON object a line: {"start": [argument, …], "log": path, "settings": {name: value}} starts a management
+command with these settings changed and answers its process id, {"wait": pid} answers how that one exited.
 """
 
 import json
@@ -17,10 +17,8 @@ django.setup()
 
 import generation.worker  # noqa: E402, F401
 
-COMMAND = ["manage.py", "rqworker", "gpu", "--worker-class", "generation.worker.GpuWorker", "--serializer", "json"]
 
-
-def start(log_path: str, changes: dict[str, Any]) -> int:
+def start(arguments: list[str], log_path: str, changes: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -29,17 +27,19 @@ def start(log_path: str, changes: dict[str, Any]) -> int:
         os.dup2(log, stream)
     for name, value in changes.items():
         setattr(settings, name, value)
+    code = 0
     try:
-        execute_from_command_line(COMMAND)
+        execute_from_command_line(["manage.py", *arguments])
     except SystemExit as exit_:
-        os._exit(int(exit_.code or 0))
-    os._exit(0)  # not through C++'s own clean-up, which would wait for threads that did not survive the fork
+        code = int(exit_.code or 0)
+    sys.stdout.flush()
+    os._exit(code)  # not through C++'s own clean-up, which would wait for threads that did not survive the fork
 
 
 for line in sys.stdin:
     order = json.loads(line)
     if "start" in order:
-        answer = start(sys.argv[1], order["start"])
+        answer = start(order["start"], order["log"], order["settings"])
     else:
         answer = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
     sys.stdout.write(f"{answer}\n")

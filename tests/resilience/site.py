@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -26,7 +27,10 @@ PATIENCE_SECONDS = 120.0
 
 
 class Site:
-    """Web, io worker, sender of webhooks, clock and Valkey on an SQLite file; gpu workers are started by the test."""
+    """Web, io worker, sender of webhooks, clock and Valkey on an SQLite file; gpu workers are started by the test.
+
+    `folder` holds a database that has all tables.
+    """
 
     def __init__(self, folder: Path, model: Path, allowed_host: str) -> None:
         self.folder = folder
@@ -55,27 +59,23 @@ class Site:
             "io": "manage.py rqworker fetch io --serializer json",
             "webhooks": "manage.py send_webhooks",
             "clock": "manage.py rqcron config.cron",
-            "gpu": "manage.py rqworker gpu --worker-class generation.worker.GpuWorker --serializer json",
         }
-        self.commands["poisoned"] = self.commands["gpu"].replace(
-            "generation.worker.Gpu", "tests.resilience.poisoned.Poisoned"
-        )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.gpu_pids: list[int] = []
+        self.gpu_pids: list[int] = []  # of those that are kept
+        self.forked_pids: set[int] = set()  # of these and of all others
         self.closing = threading.Event()
         self.supervisor = threading.Thread(target=self.restart_what_died, daemon=True)
         self.gpu_lock, self.nursery_lock = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> "Site":
         self.nursery = subprocess.Popen(
-            [PYTHON, "-m", "tests.resilience.nursery", str(self.folder / "gpu.log")],
+            [PYTHON, "-m", "tests.resilience.nursery"],
             cwd=REPOSITORY,
             env=self.env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.manage("migrate")
         self.processes["valkey"] = start_valkey(self.folder / "valkey", self.valkey_port)
         for name in ("web", "io", "webhooks", "clock"):
             self.processes[name] = self.start(name)
@@ -94,10 +94,10 @@ class Site:
 
     # Processes
 
-    def start(self, name: str, **env: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str) -> subprocess.Popen[bytes]:
         command = [PYTHON, *self.commands[name].split()]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=REPOSITORY, env=self.env | env, stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=REPOSITORY, env=self.env, stdout=log, stderr=log)
 
     def restart_what_died(self) -> None:
         while not self.closing.wait(0.05):
@@ -134,19 +134,28 @@ class Site:
                 os.kill(pid, signal.SIGKILL)
 
     def stop_gpus(self) -> None:
-        """kill -9 every gpu worker that is kept, and keep them no more."""
+        """kill -9 every gpu worker, and keep none of them."""
         with self.gpu_lock:
-            while self.gpu_pids:
-                pid = self.gpu_pids.pop()
+            self.gpu_pids.clear()
+            for pid in list(self.forked_pids):
                 os.kill(pid, signal.SIGKILL)
                 self.wait_gpu(pid)
 
-    def fork_gpu(self, **settings: float) -> int:
+    def fork_gpu(self, worker_class: str = "generation.worker.GpuWorker", **settings: object) -> int:
         """Start a gpu worker that nobody restarts, and return its process id."""
-        return self.order(start=settings)
+        command = ["rqworker", "gpu", "--worker-class", worker_class, "--serializer", "json"]
+        pid = self.order(start=command, log=str(self.folder / "gpu.log"), settings=settings)
+        self.forked_pids.add(pid)
+        return pid
 
     def wait_gpu(self, pid: int) -> int:
         """Return how a gpu worker exited: its code, or minus the signal."""
+        code = self.wait(pid)
+        self.forked_pids.remove(pid)
+        return code
+
+    def wait(self, pid: int) -> int:
+        eventually(lambda: not is_running(pid))
         return self.order(wait=pid)
 
     def order(self, **order: Any) -> int:
@@ -157,13 +166,12 @@ class Site:
             return int(self.nursery.stdout.readline())
 
     def manage(self, *args: str) -> str:
-        """Run a management command and return what it prints.
-
-        Raises:
-            CalledProcessError: it exited with another code than 0.
-        """
-        command = [PYTHON, "manage.py", *args]
-        return subprocess.run(command, cwd=REPOSITORY, env=self.env, check=True, capture_output=True, text=True).stdout
+        """Run a management command and return what it prints."""
+        with NamedTemporaryFile("r") as log:  # outside of the folder, for a new key is no secret in a log
+            code = self.wait(self.order(start=args, log=log.name, settings={}))
+            printed = log.read()
+        assert code == 0, printed
+        return printed
 
     # Callers
 

@@ -11,7 +11,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from tests.resilience.site import PATIENCE_SECONDS, Site, eventually
+from tests.resilience.site import Site, eventually
 from tests.tiny_model import build_tiny_sd3
 
 
@@ -27,12 +27,12 @@ def lasting(key: str) -> dict[str, Any]:
 def test_a_stopping_worker_finishes_its_generation_and_exits_well(site: Site) -> None:
     key = site.create_customer("finish@example.org")
     ids = [site.post("text2img", lasting(key))["id"] for _ in range(2)]
-    worker = site.start("gpu", STOP_GRACE_SECONDS="60", BATCH_IMAGES="1")
+    worker = site.fork_gpu(STOP_GRACE_SECONDS=60, BATCH_IMAGES=1)
     eventually(site.claims)
 
-    worker.terminate()
+    os.kill(worker, signal.SIGTERM)
 
-    assert worker.wait(60) == 0
+    assert site.wait_gpu(worker) == 0
     assert [site.status(pk) for pk in ids] == ["success", "queued"]
     site.keep_gpu()
     eventually(site.is_idle)
@@ -62,15 +62,11 @@ def test_a_model_that_makes_one_image_at_a_time_takes_one_generation_at_a_time(s
     ids = [site.post("text2img", lasting(key))["id"] for _ in range(3)]
     claims = []
 
-    worker = site.start("gpu", MODEL=str(build_tiny_sd3(tmp_path)))
-    try:
-        eventually(lambda: claims.append(len(site.claims())) or site.is_idle())
-        worker.terminate()
-        code = worker.wait(60)
-    finally:
-        worker.kill()
+    worker = site.fork_gpu(MODEL=str(build_tiny_sd3(tmp_path)))
+    eventually(lambda: claims.append(len(site.claims())) or site.is_idle())
+    os.kill(worker, signal.SIGTERM)
 
-    assert code == 0
+    assert site.wait_gpu(worker) == 0
     assert max(claims) <= 1
     assert [site.status(pk) for pk in ids] == ["success"] * 3
 
@@ -136,13 +132,9 @@ def test_a_worker_whose_device_broke_exits_and_the_next_one_makes_what_it_had(si
     key = site.create_customer("poisoned@example.org")
     ids = [site.post("text2img", body(key, steps=2))["id"] for _ in range(3)]
 
-    worker = site.start("poisoned", BATCH_IMAGES="1")
-    try:
-        code = worker.wait(PATIENCE_SECONDS)
-    finally:
-        worker.kill()
+    worker = site.fork_gpu("tests.resilience.poisoned.PoisonedWorker", BATCH_IMAGES=1)
 
-    assert code == 0
+    assert site.wait_gpu(worker) == 0
     rows = site.rows("SELECT id, status, attempt FROM generation_generation WHERE id >= ? ORDER BY id", ids[0])
     assert rows == [(pk, "queued", int(pk == ids[0])) for pk in ids]
     site.keep_gpu()
