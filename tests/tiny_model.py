@@ -39,14 +39,21 @@ _LETTERS = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -4.0) for 
 
 
 def build_tiny_model(
-    folder: Path, kind: Kind = "sd", prediction_type: str = "epsilon", time_cond_proj_dim: int | None = None
+    folder: Path,
+    kind: Kind = "sd",
+    prediction_type: str = "epsilon",
+    time_cond_proj_dim: int | None = None,
+    attends_everywhere: bool = True,
 ) -> Path:
-    """Write a checkpoint in diffusers format to folder, the same weights every time, and return folder."""
+    """Write a checkpoint in diffusers format to folder, the same weights every time, and return folder.
+
+    Attention at full resolution takes most of the time that a worker warms up.
+    """
     with _same_weights():
         tokenizer = _tokenizer()
         parts = {
             "vae": _vae(),
-            "unet": _unet(kind, time_cond_proj_dim),
+            "unet": _unet(kind, time_cond_proj_dim, attends_everywhere),
             "text_encoder": _text_encoder(CLIPTextModel, tokenizer),
             "tokenizer": tokenizer,
             "scheduler": _scheduler(prediction_type),
@@ -169,17 +176,18 @@ def _t5(width: int) -> T5EncoderModel:
     return T5EncoderModel(config).eval()
 
 
-def _unet(kind: Kind, time_cond_proj_dim: int | None) -> UNet2DConditionModel:
+def _unet(kind: Kind, time_cond_proj_dim: int | None, attends_everywhere: bool) -> UNet2DConditionModel:
     pooled = {
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": _WIDTH + 6 * 8,
     }
+    top = "CrossAttn" if attends_everywhere else ""
     unet = UNet2DConditionModel(
         sample_size=8,
         in_channels=9 if kind == "inpainting" else 4,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=(f"{top}DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", f"{top}UpBlock2D"),
         block_out_channels=(8, 16, 16),
         layers_per_block=1,
         norm_num_groups=4,

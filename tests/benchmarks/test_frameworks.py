@@ -25,7 +25,8 @@ BODIES = [call.body() for call in calls(3, seed=1, mixed=True, sizes=(64,), step
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every process that is started serve a tiny model."""
-    for name, value in {"MODEL": str(build_tiny_model(tmp_path / "model")), "DEVICE": "cpu"}.items():
+    model = build_tiny_model(tmp_path / "model", attends_everywhere=False)
+    for name, value in {"MODEL": str(model), "DEVICE": "cpu"}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -19,7 +19,7 @@ from tests.tiny_model import build_tiny_model
 @pytest.fixture
 def worker(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a worker that is soon there."""
-    model = build_tiny_model(tmp_path / "model")
+    model = build_tiny_model(tmp_path / "model", attends_everywhere=False)
     return {"MODEL": str(model), "SAFETY_CHECKER": "none", "OMP_NUM_THREADS": "1", "DEVICE": "cpu"}
 
 

@@ -23,7 +23,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def whole_site(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, receiver: Receiver) -> Iterator[Site]:
-    model, folder = build_tiny_model(tmp_path_factory.mktemp("tiny")), tmp_path_factory.mktemp("site")
+    model = build_tiny_model(tmp_path_factory.mktemp("tiny"), attends_everywhere=False)
+    folder = tmp_path_factory.mktemp("site")
     shutil.copy(migrated_sqlite, folder)
     with Site(folder, model, receiver.host) as site:
         yield site

@@ -20,7 +20,7 @@ def body(key: str, steps: int, pixels: int = 64) -> dict[str, Any]:
 
 
 def lasting(key: str) -> dict[str, Any]:
-    """A request that takes a second on the fastest machine, so that it is surely caught at work."""
+    """A request that takes half a second on the fastest machine, so that it is surely caught at work."""
     return body(key, steps=50, pixels=256)
 
 
