@@ -4,6 +4,7 @@ Reads one JSON object a line: {"start": [argument, …], "log": path, "settings"
 command with these settings changed and answers its process id, {"wait": pid} answers how that one exited.
 """
 
+import gc
 import json
 import os
 import sys
@@ -16,6 +17,9 @@ from django.core.management import execute_from_command_line
 django.setup()
 
 import generation.worker  # noqa: E402, F401
+
+gc.collect()
+gc.freeze()  # else each child would look through all of it for garbage, and so copy it
 
 
 def start(arguments: list[str], log_path: str, changes: dict[str, Any]) -> int:

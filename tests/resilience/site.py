@@ -46,6 +46,7 @@ class Site:
             "SAFETY_CHECKER": "none",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",  # a tiny model gains nothing from threads, and loses much on a busy machine
+            "BATCH_IMAGES": "4",  # so that a worker which is killed leaves some to the next, which then need not wait
             "LEASE_SECONDS": "3",
             "SWEEP_SECONDS": "1",
             "MAX_ATTEMPTS": "100",
