@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 from accounts.models import ApiKey, User
 from billing import ledger
@@ -47,12 +47,12 @@ def session(owned: Belongings) -> str:
 
 
 @pytest.fixture(scope="module")
-def profiles(browser: Browser, web: Web, owned: Belongings) -> Iterator[dict[str, BrowserContext]]:
-    """Alice's and a visitor's, kept for all pages so that style and scripts are loaded once."""
-    opened = {"alice": open_profile(browser, web, owned.person), "visitor": open_profile(browser, web)}
-    yield opened
-    for context in opened.values():
-        context.close()
+def watches(browser: Browser, web: Web, owned: Belongings) -> Iterator[dict[str, Watch]]:
+    """Alice's page and a visitor's, kept for all addresses so that style and scripts are loaded once."""
+    profiles = {"alice": open_profile(browser, web, owned.person), "visitor": open_profile(browser, web)}
+    yield {who: Watch(profile.new_page()) for who, profile in profiles.items()}
+    for profile in profiles.values():
+        profile.close()
 
 
 def answer(web: Web, path: str, session: str = "") -> tuple[int, str, str]:
@@ -67,7 +67,7 @@ def answer(web: Web, path: str, session: str = "") -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("address", filter(is_page, addresses()), ids=str)
 def test_it_works_for_everybody(
-    address: Address, web: Web, owned: Belongings, session: str, profiles: dict[str, BrowserContext]
+    address: Address, web: Web, owned: Belongings, session: str, watches: dict[str, Watch]
 ) -> None:
     path = address.path(owned)
     status, kind, policy = answer(web, path, session)
@@ -79,8 +79,13 @@ def test_it_works_for_everybody(
     if status != 200 or kind != "text/html":
         return  # a redirection or a file
 
-    page = profiles[who].new_page()
-    watch = Watch(page)
+    watch = watches[who]
+    page = watch.page
+    page.goto("about:blank")
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="light")
+    watch.errors.clear()
+    watch.strangers.clear()
     page.goto(path)
     found = {}
     for width, size in {"wide": WIDE, "narrow": NARROW}.items():
@@ -89,7 +94,6 @@ def test_it_works_for_everybody(
             page.emulate_media(color_scheme=scheme)
             found[width, scheme] = accessibility_issues(page, None if scheme == "light" else ["color-contrast"])
     sideways = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    page.close()
 
     assert {where: issues for where, issues in found.items() if issues} == {}
     assert (watch.errors, watch.strangers) == ([], [])
