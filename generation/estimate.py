@@ -78,16 +78,16 @@ def credits_ahead(generation: Generation, now: Sight) -> float:
     many as keep that account level with this one, by what both used and by their plans' weights.
     """
     mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
-    older = Q(status=Status.QUEUED, pk__lt=generation.pk) if generation.pk else Q(status=Status.QUEUED)
-    sums = mine.values_list("account__plan__queue_weight").annotate(
-        running=Sum("held_credits", filter=Q(status=Status.PROCESSING), default=0),
-        older=Sum("held_credits", filter=older, default=0),
-    )
-    own = next(iter(sums), None)
-    if own is None and generation.pk:  # it is over by now
+    if generation.pk:
+        mine = mine.filter(Q(status=Status.PROCESSING) | Q(pk__lte=generation.pk))
+    own = dict(mine.values_list("status").annotate(Sum("held_credits")))
+    if generation.pk and not own:  # it is over by now
         return 0.0
-    plan = generation.account.plan if own is None else None
-    weight, own_running, own_older = own or (plan and plan.queue_weight, 0, 0)
+    own_running, own_older = own.get(Status.PROCESSING, 0), own.get(Status.QUEUED, 0)
+    if generation.pk:
+        own_older = max(0, own_older - generation.held_credits)  # without itself
+    plan = generation.account.plan
+    weight = plan and plan.queue_weight
     ahead = float(own_running + own_older)
     pace_seconds, credits = now.recent.computing_seconds, own_older + generation.held_credits
     level = (now.used.get(generation.account_id, 0.0) + credits * pace_seconds) / (weight or 1)

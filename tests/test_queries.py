@@ -32,7 +32,7 @@ API = {
     "fetch of a failure": 2,
     "fetch of one that waits": 8,
     "fetch of nothing": 2,
-    "reproduce": 20,
+    "reproduce": 19,
     "cancel": 20,
     "account": 5,
     "events": 2,

@@ -350,6 +350,7 @@ def find(key: ApiKey, wanted: Any) -> Generation:
     generation = Generation.objects.filter(account=key.user, pk=number(wanted), deleted_at=None).first()
     if generation is None:
         raise errors.NotFound
+    generation.account = key.user  # which is known, with its plan
     return generation
 
 
