@@ -39,7 +39,7 @@ from billing.models import Entry, Offer, Pack, Wallet
 from tests.stripe_server import PretendStripe, cards
 from tests.stripe_server.errors import Refused
 
-RUNS = int(os.environ.get("STRIPE_STATE_MACHINE_RUNS", "10"))
+RUNS = int(os.environ.get("STRIPE_STATE_MACHINE_RUNS", "6"))
 TABLES = ("accounts_user", "accounts_plan", "billing_offer", "billing_pack", "billing_stripeevent")
 SITE = "http://testserver"
 LOSABLE = (
