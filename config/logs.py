@@ -67,6 +67,14 @@ class Json(logging.Formatter):
         return json.dumps({name: clean(value) for name, value in entry.items()}, ensure_ascii=False)
 
 
+class NoProbes(logging.Filter):
+    """Drops Django's own line about each answer of /readyz that something lacks: another one says what."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        return not (isinstance(request, HttpRequest) and request.path == "/readyz")
+
+
 def clean(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 

@@ -394,9 +394,11 @@ LOGGING = {
         "line": {"()": "config.logs.Line", "format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {"()": "config.logs.Json"},
     },
+    "filters": {"no_probes": {"()": "config.logs.NoProbes"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # These would bring handlers of their own, which know nothing of secrets.
     "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "rq.worker")}
-    | {"stripe": {"level": "WARNING"}},  # it logs every call
+    | {"stripe": {"level": "WARNING"}}  # it logs every call
+    | {"django.request": {"filters": ["no_probes"]}},
 }

@@ -35,7 +35,7 @@ def test_it_is_not_without_a_gpu_worker_and_says_why(
     reply = client.get("/readyz")
 
     assert (reply.status_code, reply.json()) == (503, READY | {"gpu_worker": False})
-    assert "Not ready: gpu_worker (LookupError: none is alive that has loaded the model)" in caplog.messages
+    assert caplog.messages == ["Not ready: gpu_worker (LookupError: none is alive that has loaded the model)"]
 
 
 def test_a_worker_that_is_silent_no_longer_counts(db: None, client: Client, monkeypatch: Any) -> None:
