@@ -154,7 +154,8 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def _read_folder(settings: EngineSettings, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, Any], str | None]:
     origin = {"revision": settings.revision}
     index, commit = DiffusionPipeline.load_config(settings.model, return_commit_hash=True, **origin)
-    kinds = {part: _class(part, index[part][1]) for part in _PARTS if index.get(part, [None, None])[1]}
+    named = {part: (index.get(part) or (None, None))[1] for part in _PARTS}
+    kinds = {part: _class(part, name) for part, name in named.items() if name}
     networks: list[str] = [part for part in ("unet", "vae") if part in kinds]
     configs = {part: kinds[part].load_config(settings.model, subfolder=part, **origin) for part in networks}
     _check(kinds, configs)

@@ -109,6 +109,7 @@ def change(folder, name, **values):
     ("name", "values", "reason"),
     [
         ("model_index.json", {"unet": [None, None], "transformer": ["diffusers", "FluxTransformer2DModel"]}, "no unet"),
+        ("model_index.json", {"unet": None}, "no unet"),
         ("model_index.json", {"text_encoder": ["transformers", "T5EncoderModel"]}, "T5EncoderModel"),
         ("unet/config.json", {"addition_embed_type": "image"}, "conditioned on something else"),
         ("unet/config.json", {"in_channels": 8}, "8 channels"),
