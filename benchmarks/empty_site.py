@@ -1,4 +1,4 @@
-"""Serves the site with the empty view beside it: python -m benchmarks.empty_site --port 8000."""
+"""Serves the site with the empty views beside it: python -m benchmarks.empty_site --port 8000."""
 
 from config import serve
 

@@ -1,8 +1,8 @@
 """How many submissions and fetches a second one web process answers: python -m benchmarks.rates.
 
-Beside an empty DRF view that only knows its caller, on the same server (benchmarks/empty_view.py): they take turns,
-so that whatever else the machine does meets all of them. Submissions are not waited for, nothing is computed,
-and the rows and jobs of each turn are gone before the next.
+Beside empty DRF views that only know their caller, one as the API does and one by reading the key with each request, on
+the same server (benchmarks/empty_view.py): they take turns, so that whatever else the machine does meets all of them.
+Submissions are not waited for, nothing is computed, and the rows and jobs of each turn are gone before the next.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from typing import Any
 import aiohttp
 
 from benchmarks.report import Table, publish, quantile, say
-from benchmarks.site import EMPTY_ADDRESS, customer, database, serving
+from benchmarks.site import EMPTY_ADDRESS, EMPTY_READING_ADDRESS, customer, database, serving
 
-EMPTY, FETCH = "empty view", "fetch of a success"
+EMPTY, READING, FETCH = "empty view", "empty view that reads the key", "fetch of a success"
 SUBMIT, SUBMIT_APART = "text2img, all callers of one account", "text2img, each caller of another"
-KINDS = (EMPTY, FETCH, SUBMIT, SUBMIT_APART)
+KINDS = (EMPTY, READING, FETCH, SUBMIT, SUBMIT_APART)
 
 
 async def send(url: str, body: dict[str, Any], keys: list[str], requests: int) -> list[float]:
@@ -81,6 +81,7 @@ def main() -> None:
             text = {"prompt": "a cat", "width": 256, "height": 256, "num_inference_steps": 20}
             calls = {
                 EMPTY: (EMPTY_ADDRESS, {}, one_key),
+                READING: (EMPTY_READING_ADDRESS, {}, one_key),
                 FETCH: (f"api/v3/fetch/{pk}", {}, one_key),
                 SUBMIT: ("api/v3/text2img", text, one_key),
                 SUBMIT_APART: ("api/v3/text2img", text, other_keys),
@@ -96,18 +97,21 @@ def main() -> None:
                 say(f"turn {turn} of {asked.turns}")
     rows = []
     for name, measured in rates.items():
-        ratios = [rate / empty for rate, empty in zip(measured, rates[EMPTY], strict=True)]
+        ratios = [
+            statistics.median(rate / empty for rate, empty in zip(measured, rates[beside], strict=True))
+            for beside in (EMPTY, READING)
+        ]
         milliseconds = [1000 * seconds for seconds in times[name]]
         rows.append(
             (
                 name,
                 statistics.median(measured),
-                statistics.median(ratios),
+                *ratios,
                 quantile(milliseconds, 0.5),
                 quantile(milliseconds, 0.95),
             )
         )
-    columns = ("request", "a second", "of the empty view", "p50, ms", "p95, ms")
+    columns = ("request", "a second", "of the empty view", "of the one that reads the key", "p50, ms", "p95, ms")
     title = f"{asked.callers} callers, one web process, median of {asked.turns} turns"
     publish("rates", [Table(title, columns, rows)], requests=asked.requests)
 

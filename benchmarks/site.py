@@ -17,6 +17,7 @@ import psutil
 from benchmarks.model import guided_throughout
 
 EMPTY_ADDRESS = "benchmark/empty"  # of an empty view, where benchmarks/empty_site.py serves
+EMPTY_READING_ADDRESS = "benchmark/empty-reading"  # of one that reads the key with each request
 PATIENCE_SECONDS = 300  # for a worker to load its model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import many, overhead, rates, rows, waiting
-from benchmarks.site import EMPTY_ADDRESS
+from benchmarks.site import EMPTY_ADDRESS, EMPTY_READING_ADDRESS
 from billing import ledger
 from billing.models import Entry
 from generation import queue
@@ -70,14 +70,14 @@ def test_the_history_is_asked_at_several_sizes(transactional_db: None, monkeypat
     assert all(row[-1] > 0 for row in table.rows)
 
 
-def test_the_empty_view_knows_its_caller_and_does_nothing(
+def test_the_empty_views_know_their_caller_and_do_nothing(
     transactional_db: None, tmp_path: Path, alice: Person
 ) -> None:
     with serving(tmp_path, f"{sys.executable} -m benchmarks.empty_site") as web:
-        known = web.request("POST", f"/{EMPTY_ADDRESS}", "{}", key=alice.key)
-        unknown = web.request("POST", f"/{EMPTY_ADDRESS}", "{}", key="sk_nobody")
-        page = web.request("GET", "/healthz")
+        for address in (EMPTY_ADDRESS, EMPTY_READING_ADDRESS):
+            known = web.request("POST", f"/{address}", "{}", key=alice.key)
+            unknown = web.request("POST", f"/{address}", "{}", key="sk_nobody")
 
-    assert known == (200, b"{}")
-    assert unknown[0] == 403
-    assert page == (200, b"ok")
+            assert known == (200, b"{}")
+            assert unknown[0] == 403
+        assert web.request("GET", "/healthz") == (200, b"ok")
