@@ -189,9 +189,10 @@ def allowances(user: User, live: int = 0, allowed: Limits | None = None) -> list
 
 def rate(user: User, allowed: Limits) -> Allowance:
     """Return the requests of this minute under the limits given; where they are not limited, they are not looked up."""
-    now = timezone.now()
-    counted = Usage.objects.filter(user=user, period=minute(now)).values_list("count", flat=True)
-    used = 0 if allowed.requests_per_minute is None else counted.first() or 0
+    now, used = timezone.now(), 0
+    if allowed.requests_per_minute is not None:
+        counted = Usage.objects.filter(user=user, period=minute(now)).values_list("count", flat=True)
+        used = counted.first() or 0
     return Allowance("requests_per_minute", allowed.requests_per_minute, used, next_minute(now))
 
 

@@ -347,9 +347,10 @@ def find(key: ApiKey, wanted: Any) -> Generation:
     Raises:
         NotFound
     """
-    generation = Generation.objects.filter(account=key.user, pk=number(wanted), deleted_at=None).first()
-    if generation is None:
-        raise errors.NotFound
+    try:
+        generation = Generation.objects.get(account=key.user, pk=number(wanted), deleted_at=None)
+    except Generation.DoesNotExist:
+        raise errors.NotFound from None
     generation.account = key.user  # which is known, with its plan
     return generation
 
