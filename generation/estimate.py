@@ -80,14 +80,15 @@ def credits_ahead(generation: Generation, now: Sight) -> float:
     mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
     if generation.pk:
         mine = mine.filter(Q(status=Status.PROCESSING) | Q(pk__lte=generation.pk))
-    own = dict(mine.values_list("status").annotate(Sum("held_credits")))
-    if generation.pk and not own:  # it is over by now
+    sums = list(mine.values_list("status", "account__plan__queue_weight").annotate(Sum("held_credits")))
+    if generation.pk and not sums:  # it is over by now
         return 0.0
+    own = {status: credits for status, _, credits in sums}
     own_running, own_older = own.get(Status.PROCESSING, 0), own.get(Status.QUEUED, 0)
     if generation.pk:
         own_older = max(0, own_older - generation.held_credits)  # without itself
-    plan = generation.account.plan
-    weight = plan and plan.queue_weight
+    plan = None if sums else generation.account.plan
+    weight = sums[0][1] if sums else plan and plan.queue_weight
     ahead = float(own_running + own_older)
     pace_seconds, credits = now.recent.computing_seconds, own_older + generation.held_credits
     level = (now.used.get(generation.account_id, 0.0) + credits * pace_seconds) / (weight or 1)
