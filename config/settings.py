@@ -320,7 +320,7 @@ CACHES = {
         "KEY_PREFIX": "cache",
         "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
     },
-    "keys": {  # of accounts/authentication.py; some 3 kB each
+    "keys": {  # of accounts/authentication.py; some 1 kB each
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "keys",
         "TIMEOUT": 60,

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 # On a CPU oneDNN makes a kernel for each layer and number of rows, and keeps 1,024 unless told otherwise: those of a
 # UNet for a handful of batch sizes. When batches grow and shrink, it would make them anew for each step. What torch
-# keeps of them beside that, for each thread and layer, saves no time then and takes half as much memory again. Both
-# read this at their first use.
+# keeps of them beside that, for each thread and layer, saves hardly any time then and takes half as much memory again.
+# Both read this at their first use.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
 
