@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.addresses import Address, is_within
 from accounts.models import ApiKey, QuotaOverride, Scope, digest
+from config import sql
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -84,9 +85,7 @@ def kept(hashed: str) -> "list[FoundKey]":
 
 def versions(hashed: str) -> list[tuple[Any, ...]]:
     """Return what differs as soon as a key that has or had the secret, its account or its plan is another."""
-    with connection.cursor() as cursor:
-        cursor.execute(VERSIONS, [timezone.now(), hashed, hashed])
-        return cursor.fetchall()
+    return sql.rows(VERSIONS, timezone.now(), hashed, hashed)
 
 
 def read(hashed: str) -> "list[FoundKey]":

@@ -11,11 +11,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, KeySpending, Plan, QuotaOverride, Usage, User
+from config import sql
 
 OWNERS = {Usage: "user_id", KeySpending: "api_key_id"}
 # A counter without a limit is compared with nothing, and so always grows.
@@ -241,9 +241,8 @@ def take(
     limits = " ".join(["WHEN %s THEN %s"] * len(within))
     arguments: list[Any] = [value for period, (amount, _) in within.items() for value in (owner_id, period, amount)]
     arguments += [value for period, (_, limit) in within.items() for value in (period, limit)]
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE.format(table=table, owner=OWNERS[model], rows=rows, limits=limits), arguments)
-        return {period for (period,) in cursor.fetchall()}
+    statement = TAKE.format(table=table, owner=OWNERS[model], rows=rows, limits=limits)
+    return {period for (period,) in sql.rows(statement, *arguments)}
 
 
 def local_day(user: User, at: datetime) -> date:

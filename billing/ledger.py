@@ -18,8 +18,23 @@ from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
 from billing.models import Entry, Wallet
+from config import sql
 
 PURCHASE = "purchase:"  # begins the causes of what was paid for; "purchase:ID/3" is what a later change moved
+
+DEBIT = """
+    UPDATE billing_wallet SET balance = balance - %s, held = held + %s WHERE user_id = %s AND balance >= %s
+"""
+HOLDER = """
+    SELECT w.* FROM billing_wallet w JOIN billing_entry e ON e.wallet_id = w.user_id
+    WHERE e.cause = %s AND e.kind = 'hold'
+"""
+SETTLEMENT = """
+    SELECT kind, held_credits FROM billing_entry WHERE cause = %s AND kind IN ('hold', 'capture', 'release')
+"""
+COME_IN = """
+    UPDATE billing_wallet SET balance = balance + %s, owed = owed - %s, held = held - %s WHERE user_id = %s
+"""
 
 lowered = Signal()  # credits were set aside; sent with user_id, in the transaction
 
@@ -127,8 +142,7 @@ def hold(user_id: int, credits: int, cause: str) -> None:
         InsufficientCredits: nothing was written.
     """
     # The guard and the debit are one statement, so two requests can't spend the same credit.
-    affordable = Wallet.objects.filter(user_id=user_id, balance__gte=credits)
-    if not affordable.update(balance=F("balance") - credits, held=F("held") + credits):
+    if not sql.changed(DEBIT, credits, credits, user_id, credits):
         raise InsufficientCredits(needed=credits, available=balance(user_id))
     Entry.objects.create(wallet_id=user_id, kind=Entry.Kind.HOLD, credits=-credits, held_credits=credits, cause=cause)
     lowered.send(sender=Wallet, user_id=user_id)
@@ -139,12 +153,13 @@ def settle(cause: str, captured_credits: int) -> None:
     """End a hold: keep `captured_credits` of it and give the rest back; joins the caller's transaction.
 
     Raises:
-        ValueError: it was settled before, or more would be captured than was held; nothing was written.
+        ValueError: nothing was held, it was settled before, or more would be captured than was held; nothing was
+            written.
     """
-    wallets = Wallet.objects.select_for_update(of=("self",), no_key=True)
-    wallet = wallets.get(entries__cause=cause, entries__kind=Entry.Kind.HOLD)
-    settled = (Entry.Kind.HOLD, Entry.Kind.CAPTURE, Entry.Kind.RELEASE)
-    held_credits = dict(Entry.objects.filter(cause=cause, kind__in=settled).values_list("kind", "held_credits"))
+    wallet = next(iter(Wallet.objects.raw(HOLDER + sql.locking("w"), [cause])), None)
+    if wallet is None:
+        raise ValueError(f"Nothing was held for {cause}.")
+    held_credits = dict(sql.rows(SETTLEMENT, cause))
     held = held_credits.pop(Entry.Kind.HOLD)
     if held_credits:
         raise ValueError(f"{cause} was settled before.")
@@ -186,9 +201,7 @@ def come_in(wallet: Wallet, credits: int, cause: str, no_longer_held: int = 0) -
         Entry.objects.create(
             wallet=wallet, kind=Entry.Kind.REPAY, credits=-repaid, owed_credits=-repaid, cause=cause, note="Was owed"
         )
-    Wallet.objects.filter(pk=wallet.pk).update(
-        balance=F("balance") + credits - repaid, owed=F("owed") - repaid, held=F("held") - no_longer_held
-    )
+    sql.changed(COME_IN, credits - repaid, repaid, no_longer_held, wallet.pk)
     return repaid
 
 

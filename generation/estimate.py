@@ -9,11 +9,20 @@ from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
+from config import sql
 from generation import fairness, pace, queue
 from generation.models import LIVE, Generation, Status
 
 MARGIN = 1.3
 SIGHT_SECONDS = 1.0
+LATEST = 2**63 - 1  # above every id
+MINE = """
+    SELECT g.status, p.queue_weight, SUM(g.held_credits)
+    FROM generation_generation g
+    JOIN accounts_user u ON u.id = g.account_id LEFT JOIN accounts_plan p ON p.id = u.plan_id
+    WHERE g.account_id = %s AND (g.status = 'processing' OR g.status = 'queued' AND g.id <= %s)
+    GROUP BY g.status, p.queue_weight
+"""
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,7 @@ def credits_ahead(generation: Generation, now: Sight) -> float:
     The account's own older ones come first. Of every other account's come those that run, and of those that wait as
     many as keep that account level with this one, by what both used and by their plans' weights.
     """
-    mine = Generation.objects.filter(account=generation.account_id, status__in=LIVE).order_by()
-    if generation.pk:
-        mine = mine.filter(Q(status=Status.PROCESSING) | Q(pk__lte=generation.pk))
-    sums = list(mine.values_list("status", "account__plan__queue_weight").annotate(Sum("held_credits")))
+    sums = sql.rows(MINE, generation.account_id, generation.pk or LATEST)
     if generation.pk and not sums:  # it is over by now
         return 0.0
     own = {status: credits for status, _, credits in sums}

@@ -4,22 +4,29 @@ The next one is of the account that used the workers least in the last minutes, 
 account used leaves the window again, so nobody waits forever: whoever got nothing for that long is first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from django.db.models import F, Max, Min, Q, QuerySet, Sum
+from django.db.models import F, Max, Min, Q, Sum
 from django.utils import timezone
 
+from config import sql
 from generation import pace
 from generation.models import Generation, Status
 
 WINDOW = timedelta(minutes=10)
+WAITING = """
+    SELECT g.account_id, p.queue_weight, MIN(g.id)
+    FROM generation_generation g
+    JOIN accounts_user u ON u.id = g.account_id LEFT JOIN accounts_plan p ON p.id = u.plan_id
+    WHERE g.status = 'queued' AND g.inputs_ready
+    GROUP BY g.account_id, p.queue_weight
+"""
 
 
 def to_make() -> list[int]:
     """Return the next generation of every account that waits for a gpu worker, the one to make first in front."""
-    waiting = Generation.objects.filter(status=Status.QUEUED, inputs_ready=True)
-    return in_turn(waiting, lambda: used_seconds(pace.recent().computing_seconds))
+    return in_turn(sql.rows(WAITING), lambda: used_seconds(pace.recent().computing_seconds))
 
 
 def to_fetch() -> list[int]:
@@ -29,15 +36,16 @@ def to_fetch() -> list[int]:
     waiting = Generation.objects.filter(idle, status=Status.QUEUED, inputs_ready=False)
     recent = Generation.objects.filter(fetch_lease_until__gt=now - WINDOW).order_by()
     served = recent.values_list("account").annotate(at=Max("fetch_lease_until"))
-    return in_turn(waiting, lambda: {account: (at - now + WINDOW).total_seconds() for account, at in served})
+    accounts = waiting.order_by().values_list("account", "account__plan__queue_weight").annotate(first=Min("pk"))
+    return in_turn(list(accounts), lambda: {account: (at - now + WINDOW).total_seconds() for account, at in served})
 
 
-def in_turn(waiting: QuerySet[Generation], ask_used: Callable[[], Mapping[int, float]]) -> list[int]:
+def in_turn(accounts: Sequence[tuple[int, int | None, int]], ask_used: Callable[[], Mapping[int, float]]) -> list[int]:
     """Return each account's oldest, by what the account used for its weight, and then by age.
 
-    What they used is only asked where several wait.
+    `accounts` are those that wait, with their plans' weights and their oldest; what they used is only asked where
+    several do.
     """
-    accounts = list(waiting.order_by().values_list("account", "account__plan__queue_weight").annotate(first=Min("pk")))
     used = ask_used() if len(accounts) > 1 else {}
     turns = sorted((used.get(account, 0.0) / (weight or 1), first) for account, weight, first in accounts)
     return [pk for _, pk in turns]

@@ -27,6 +27,12 @@ from generation.serving import served_model
 from generation.webhooks import outbox
 
 TRY_AGAIN = "Failed, Try Again"
+CLAIM = """
+    UPDATE generation_generation
+    SET status = 'processing', lease_until = %s, attempt = attempt + 1, started_at = %s, computed_at = NULL, step = 0
+    WHERE id = %s AND status = 'queued' AND inputs_ready
+    RETURNING *
+"""
 FETCH_LEASE = timedelta(seconds=60)  # two images, each within its deadline, and stored
 
 
@@ -136,17 +142,11 @@ def claim(pk: int) -> Generation | None:
     """Take a queued generation for this worker under a new attempt number, or None when there is nothing to take."""
     now = timezone.now()
     with transaction.atomic():
-        won = Generation.objects.filter(pk=pk, status=Status.QUEUED, inputs_ready=True).update(
-            status=Status.PROCESSING,
-            lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-            attempt=F("attempt") + 1,
-            started_at=now,
-            computed_at=None,
-            step=0,
-        )
+        lease_until = now + timedelta(seconds=settings.LEASE_SECONDS)
+        won = list(Generation.objects.raw(CLAIM, [lease_until, now, pk]))
         if not won:
             return None
-        generation = Generation.objects.get(pk=pk)
+        [generation] = won
         outbox.record(generation)
     return generation
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from billing import ledger
+from config import sql
 from generation import queue
 from generation.models import Generation
 from generation.v3 import replies
@@ -20,6 +21,7 @@ from generation.webhooks.models import Delivery, Endpoint, Event, SilencedUrl
 GIVE_UP_AFTER = timedelta(days=3)
 LOW_BALANCE_AGAIN = timedelta(hours=1)
 BATCH = 500
+ENDPOINTS = "SELECT * FROM generation_endpoint e WHERE account_id = %s AND is_on ORDER BY url "
 SILENCED = "Not sent: this address answered 410 Gone under this key before."
 
 
@@ -81,8 +83,7 @@ def ping(endpoint: Endpoint) -> Delivery:
 
 def endpoints_of(account_id: int) -> list[Endpoint]:
     # Locked, so that none is deleted before the deliveries to it are there.
-    live = Endpoint.objects.select_for_update(no_key=True).filter(account=account_id, is_on=True)
-    return list(live.order_by("url"))
+    return list(Endpoint.objects.raw(ENDPOINTS + sql.locking("e"), [account_id]))
 
 
 def create(account_id: int, type: Event.Type, data: dict[str, Any], generation: Generation | None = None) -> Event:

@@ -133,6 +133,15 @@ def test_settling_twice_writes_nothing_the_second_time(working: Person, first: i
     assert (wallet(working), movements(working)) == before
 
 
+def test_settling_what_was_never_held_writes_nothing(working: Person) -> None:
+    before = wallet(working), movements(working)
+
+    with pytest.raises(ValueError, match="Nothing was held for generation:9"):
+        ledger.settle("generation:9", 0)
+
+    assert (wallet(working), movements(working)) == before
+
+
 def test_a_movement_is_undone_with_the_transaction_it_joins(alice: Person) -> None:
     with transaction.atomic():
         ledger.hold(alice.user.pk, 30, CAUSE)

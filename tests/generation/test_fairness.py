@@ -179,7 +179,7 @@ def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> 
     assert fairness.used_seconds(1.0) == {}
 
 
-def test_sqlite_sums_times_as_well(tmp_path: Path, migrated_sqlite: Path) -> None:
+def test_sqlite_keeps_and_sums_times_as_well(tmp_path: Path, migrated_sqlite: Path) -> None:
     import os
     import shutil
     import subprocess
@@ -188,6 +188,7 @@ def test_sqlite_sums_times_as_well(tmp_path: Path, migrated_sqlite: Path) -> Non
     code = """
 import django; django.setup()
 from datetime import timedelta
+from django.conf import settings
 from django.utils import timezone
 from accounts.models import User
 from billing import ledger
@@ -197,6 +198,8 @@ user = User.objects.create_user("alice@example.org")
 for _ in range(2):
     services.submit(user, Params("text2img", "a cat", 1), Inputs())
 claim = services.claim_next()
+late = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+print(claim.__class__.objects.filter(lease_until=claim.lease_until, lease_until__lte=late, started_at__lt=late).count())
 claim.__class__.objects.update(started_at=timezone.now() - timedelta(seconds=5))
 services.succeed(claim, [False], 5, 5, "tiny", "", "")
 print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - claim.pk)
@@ -209,4 +212,4 @@ print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - cla
     }
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
-    assert (run.stdout, run.returncode) == ("5 1\n", 0), run.stderr
+    assert (run.stdout, run.returncode) == ("1\n5 1\n", 0), run.stderr

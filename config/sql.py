@@ -1,0 +1,28 @@
+"""Statements in SQL: the few that every request or generation takes.
+
+Django composes a statement anew each time, which takes several times as long as the database needs to answer. These are
+written already, where they belong; all others are left to Django.
+"""
+
+from typing import Any
+
+from django.db import connection
+
+
+def rows(statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """Return what a query answers."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        return cursor.fetchall()
+
+
+def changed(statement: str, *arguments: Any) -> int:
+    """Return how many rows an UPDATE changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        return cursor.rowcount
+
+
+def locking(table: str) -> str:
+    """Return what ends a query that locks the rows of `table` it finds, as select_for_update(no_key=True) would."""
+    return f"FOR NO KEY UPDATE OF {table}" if connection.features.has_select_for_update else ""
