@@ -16,12 +16,14 @@ from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
+from django.utils import timezone
 
 from billing.models import Entry, Wallet
 from config import sql
 
 PURCHASE = "purchase:"  # begins the causes of what was paid for; "purchase:ID/3" is what a later change moved
 
+BALANCE = "SELECT balance FROM billing_wallet WHERE user_id = %s"
 DEBIT = """
     UPDATE billing_wallet SET balance = balance - %s, held = held + %s WHERE user_id = %s AND balance >= %s
 """
@@ -31,6 +33,10 @@ HOLDER = """
 """
 SETTLEMENT = """
     SELECT kind, held_credits FROM billing_entry WHERE cause = %s AND kind IN ('hold', 'capture', 'release')
+"""
+ENTER = """
+    INSERT INTO billing_entry (wallet_id, kind, credits, held_credits, owed_credits, cause, note, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 COME_IN = """
     UPDATE billing_wallet SET balance = balance + %s, owed = owed - %s, held = held - %s WHERE user_id = %s
@@ -56,7 +62,8 @@ def open_wallet(user_id: int, welcome_credits: int) -> None:
 
 def balance(user_id: int) -> int:
     """Return the credits that can be spent now."""
-    return Wallet.objects.values_list("balance", flat=True).get(user_id=user_id)
+    [(credits,)] = sql.rows(BALANCE, user_id)
+    return int(credits)
 
 
 @transaction.atomic
@@ -71,7 +78,7 @@ def grant(user_id: int, credits: int, cause: str, note: str = "") -> bool:
     wallet = locked(user_id)
     if known(cause, Entry.Kind.GRANT):
         return False
-    Entry.objects.create(wallet=wallet, kind=Entry.Kind.GRANT, credits=credits, cause=cause, note=note)
+    enter(wallet.pk, Entry.Kind.GRANT, cause, credits=credits, note=note)
     come_in(wallet, credits, cause)
     return True
 
@@ -92,13 +99,12 @@ def grant_month(user_id: int, credits: int, cause: str, note: str = "", *, most_
     if known(cause, Entry.Kind.MONTH):
         return False
     monthly = unspent_monthly_credits(wallet)
-    Entry.objects.create(wallet=wallet, kind=Entry.Kind.MONTH, credits=credits, cause=cause, note=note)
+    enter(wallet.pk, Entry.Kind.MONTH, cause, credits=credits, note=note)
     repaid = come_in(wallet, credits, cause)
     monthly += credits - repaid
     expired = min(max(0, monthly - most_monthly_credits), balance(user_id))
     if expired:
-        words = "Plan credits that don't roll over"
-        Entry.objects.create(wallet=wallet, kind=Entry.Kind.EXPIRE, credits=-expired, cause=cause, note=words)
+        enter(wallet.pk, Entry.Kind.EXPIRE, cause, credits=-expired, note="Plan credits that don't roll over")
     Wallet.objects.filter(pk=wallet.pk).update(balance=F("balance") - expired, monthly=monthly - expired)
     return True
 
@@ -118,14 +124,7 @@ def take_back(user_id: int, credits: int, cause: str, note: str = "", *, monthly
     if known(cause, Entry.Kind.TAKE_BACK):
         return False
     taken = min(wallet.balance, credits)
-    Entry.objects.create(
-        wallet=wallet,
-        kind=Entry.Kind.TAKE_BACK,
-        credits=-taken,
-        owed_credits=credits - taken,
-        cause=cause,
-        note=note,
-    )
+    enter(wallet.pk, Entry.Kind.TAKE_BACK, cause, credits=-taken, owed_credits=credits - taken, note=note)
     Wallet.objects.filter(pk=wallet.pk).update(
         balance=F("balance") - taken,
         owed=F("owed") + credits - taken,
@@ -142,9 +141,9 @@ def hold(user_id: int, credits: int, cause: str) -> None:
         InsufficientCredits: nothing was written.
     """
     # The guard and the debit are one statement, so two requests can't spend the same credit.
-    if not sql.changed(DEBIT, credits, credits, user_id, credits):
+    if not sql.write(DEBIT, credits, credits, user_id, credits):
         raise InsufficientCredits(needed=credits, available=balance(user_id))
-    Entry.objects.create(wallet_id=user_id, kind=Entry.Kind.HOLD, credits=-credits, held_credits=credits, cause=cause)
+    enter(user_id, Entry.Kind.HOLD, cause, credits=-credits, held_credits=credits)
     lowered.send(sender=Wallet, user_id=user_id)
 
 
@@ -167,22 +166,24 @@ def settle(cause: str, captured_credits: int) -> None:
     if captured_credits < 0 or released_credits < 0:
         raise ValueError(f"{captured_credits} of {held} held credits can't be captured.")
     if captured_credits:
-        Entry.objects.create(
-            wallet=wallet,
-            kind=Entry.Kind.CAPTURE,
-            credits=0,
-            held_credits=-captured_credits,
-            cause=cause,
-        )
+        enter(wallet.pk, Entry.Kind.CAPTURE, cause, credits=0, held_credits=-captured_credits)
     if released_credits:
-        Entry.objects.create(
-            wallet=wallet,
-            kind=Entry.Kind.RELEASE,
-            credits=released_credits,
-            held_credits=-released_credits,
-            cause=cause,
-        )
+        enter(wallet.pk, Entry.Kind.RELEASE, cause, credits=released_credits, held_credits=-released_credits)
     come_in(wallet, released_credits, cause, no_longer_held=held)
+
+
+def enter(
+    user_id: int,
+    kind: Entry.Kind,
+    cause: str,
+    *,
+    credits: int,
+    held_credits: int = 0,
+    owed_credits: int = 0,
+    note: str = "",
+) -> None:
+    """Write an entry; what it says of the wallet is the caller's to do."""
+    sql.write(ENTER, user_id, kind, credits, held_credits, owed_credits, cause, note, timezone.now())
 
 
 def locked(user_id: int) -> Wallet:
@@ -198,10 +199,8 @@ def come_in(wallet: Wallet, credits: int, cause: str, no_longer_held: int = 0) -
     """Add credits to a locked wallet, less what it owes, and return what they repaid; their entry is the caller's."""
     repaid = min(wallet.owed, credits)
     if repaid:
-        Entry.objects.create(
-            wallet=wallet, kind=Entry.Kind.REPAY, credits=-repaid, owed_credits=-repaid, cause=cause, note="Was owed"
-        )
-    sql.changed(COME_IN, credits - repaid, repaid, no_longer_held, wallet.pk)
+        enter(wallet.pk, Entry.Kind.REPAY, cause, credits=-repaid, owed_credits=-repaid, note="Was owed")
+    sql.write(COME_IN, credits - repaid, repaid, no_longer_held, wallet.pk)
     return repaid
 
 

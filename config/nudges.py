@@ -46,7 +46,14 @@ def ring(job: str, pk: int, **options: Any) -> None:
 
 def enqueue(job: str, pk: int, **options: Any) -> None:
     """Let an io worker call the function `job` for a row that is there already."""
-    attempt(lambda: named("io").enqueue(job, pk, failure_ttl=FAILURE_SECONDS, **options))
+    attempt(partial(push, "io", job, pk, **options))
+
+
+def push(name: str, job: str, *arguments: Any, **options: Any) -> None:
+    """Put a job into a queue by one message; raises RedisError."""
+    with redis().pipeline() as together:
+        named(name).enqueue(job, *arguments, failure_ttl=FAILURE_SECONDS, pipeline=together, **options)
+        together.execute()
 
 
 def attempt(call: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ Django composes a statement anew each time, which takes several times as long as
 written already, where they belong; all others are left to Django.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
@@ -12,15 +13,20 @@ from django.db import connection
 def rows(statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
     """Return what a query answers."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
+        cursor.execute(statement, adapted(arguments))
         return cursor.fetchall()
 
 
-def changed(statement: str, *arguments: Any) -> int:
-    """Return how many rows an UPDATE changed."""
+def write(statement: str, *arguments: Any) -> int:
+    """Return how many rows a statement wrote."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
+        cursor.execute(statement, adapted(arguments))
         return cursor.rowcount
+
+
+def adapted(arguments: Iterable[Any]) -> list[Any]:
+    """Return the arguments as the database takes them: SQLite keeps instants as text of its own form."""
+    return [connection.ops.adapt_unknown_value(argument) for argument in arguments]
 
 
 def locking(table: str) -> str:

@@ -12,7 +12,7 @@ from redis import RedisError
 from rq.utils import as_text
 
 from config import nudges
-from config.nudges import FAILURE_SECONDS, attempt, named
+from config.nudges import attempt, named
 from config.nudges import known_job_ids as known_job_ids
 from config.nudges import redis as redis
 from generation.models import Generation
@@ -32,14 +32,8 @@ def ring(generation: Generation, at_front: bool = False) -> None:
     Which one is taken is for fairness.py to say then; there is a job for each generation so that there are enough.
     """
     name, job = ("gpu", "generate") if generation.inputs_ready else ("fetch", "fetch_inputs")
-    enqueue = partial(
-        named(name).enqueue,
-        f"generation.jobs.{job}",
-        job_id=job_id(generation),
-        at_front=at_front,
-        failure_ttl=FAILURE_SECONDS,
-    )
-    transaction.on_commit(partial(attempt, enqueue))
+    push = partial(nudges.push, name, f"generation.jobs.{job}", job_id=job_id(generation), at_front=at_front)
+    transaction.on_commit(partial(attempt, push))
 
 
 def ring_webhooks() -> None:

@@ -72,6 +72,8 @@ class Answered(serializers.Serializer[Any]):
         Raises:
             Unreadable
         """
+        if is_nothing(self.initial_data.get("idempotency_key")):
+            return None
         repetition = Repetition(data=self.initial_data)
         if not repetition.is_valid() or not (key := repetition.validated_data["idempotency_key"]):
             return None

@@ -41,6 +41,8 @@ from generation.webhooks import listening
 
 logger = logging.getLogger(__name__)
 
+ONE = "SELECT * FROM generation_generation WHERE account_id = %s AND id = %s"
+
 Call = TextToImage | ImageToImage | Inpaint
 
 
@@ -102,7 +104,7 @@ class V3View(APIView):
             wait = Wait(
                 generation.pk,
                 wait_seconds,
-                reply=lambda: reply(Generation.objects.get(pk=generation.pk), base, note),
+                reply=lambda: reply(read(generation.account_id, generation.pk), base, note),
                 unread_reply=lambda: (200, replies.promise(generation, base, note, timezone.now())),
             )
             if waiting.request_wait(self.request._request, wait):
@@ -347,12 +349,23 @@ def find(key: ApiKey, wanted: Any) -> Generation:
     Raises:
         NotFound
     """
-    try:
-        generation = Generation.objects.get(account=key.user, pk=number(wanted), deleted_at=None)
-    except Generation.DoesNotExist:
-        raise errors.NotFound from None
+    generation = read(key.user.pk, number(wanted))
+    if generation.deleted_at:
+        raise errors.NotFound
     generation.account = key.user  # which is known, with its plan
     return generation
+
+
+def read(account_id: int, pk: int) -> Generation:
+    """Return a generation of the account as it is now.
+
+    Raises:
+        NotFound
+    """
+    found = list(Generation.objects.raw(ONE, [account_id, pk]))
+    if not found:
+        raise errors.NotFound
+    return found[0]
 
 
 def number(wanted: Any) -> int:
