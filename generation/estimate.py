@@ -20,7 +20,7 @@ MINE = """
     SELECT g.status, p.queue_weight, SUM(g.held_credits)
     FROM generation_generation g
     JOIN accounts_user u ON u.id = g.account_id LEFT JOIN accounts_plan p ON p.id = u.plan_id
-    WHERE g.account_id = %s AND (g.status = 'processing' OR g.status = 'queued' AND g.id <= %s)
+    WHERE g.account_id = %s AND g.status IN ('queued', 'processing') AND (g.status = 'processing' OR g.id <= %s)
     GROUP BY g.status, p.queue_weight
 """
 
