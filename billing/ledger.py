@@ -133,12 +133,12 @@ def take_back(user_id: int, credits: int, cause: str, note: str = "", *, monthly
     return True
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def hold(user_id: int, credits: int, cause: str) -> None:
     """Set credits aside for work that begins; joins the caller's transaction.
 
     Raises:
-        InsufficientCredits: nothing was written.
+        InsufficientCredits: nothing was written; the caller's transaction must be rolled back.
     """
     # The guard and the debit are one statement, so two requests can't spend the same credit.
     if not sql.write(DEBIT, credits, credits, user_id, credits):
@@ -147,13 +147,13 @@ def hold(user_id: int, credits: int, cause: str) -> None:
     lowered.send(sender=Wallet, user_id=user_id)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def settle(cause: str, captured_credits: int) -> None:
     """End a hold: keep `captured_credits` of it and give the rest back; joins the caller's transaction.
 
     Raises:
         ValueError: nothing was held, it was settled before, or more would be captured than was held; nothing was
-            written.
+            written, and the caller's transaction must be rolled back.
     """
     wallet = next(iter(Wallet.objects.raw(HOLDER + sql.locking("w"), [cause])), None)
     if wallet is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from prometheus_client import Histogram
 from redis.client import Pipeline
 from rq import get_current_job
@@ -35,6 +35,7 @@ from generation.engine import BatchingEngine, Engine, EngineSettings, PipelineEn
 from generation.engine.memory import share_heaps, trim
 from generation.engine.tuning import choose
 from generation.leases import Hearts, hearts
+from generation.models import Generation
 from generation.serving import served_model
 
 RQ_HEARTBEAT_SECONDS = 15
@@ -66,10 +67,9 @@ def make_next() -> None:
         raise RuntimeError("The gpu queue needs a worker with --worker-class generation.worker.GpuWorker.")
     if broken.is_set():
         return
-    replace_broken_connection()
     job = get_current_job()
     job_id = job.id if job else ""
-    if generation := services.claim_next():
+    if generation := claim_next():
         making_now[job_id] = generation.pk
         try:
             making.make(generation, engine, stopping, beating, on_broken=end)
@@ -79,17 +79,20 @@ def make_next() -> None:
         raise Stopped
 
 
+def claim_next() -> Generation | None:
+    """Take the generation whose turn it is, by a new connection where this thread's broke while it was idle."""
+    try:
+        return services.claim_next()
+    except (InterfaceError, OperationalError):
+        connection.close()
+        return services.claim_next()
+
+
 def end() -> None:
     """Let this worker claim nothing more and exit; whoever keeps it running starts a new one."""
     broken.set()
     if not stopping.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def replace_broken_connection() -> None:
-    """Let this thread, which keeps its connection to the database, have a new one if that broke while it was idle."""
-    if connection.connection is not None and not connection.is_usable():
-        connection.close()
 
 
 def load_engine() -> Engine | PipelineEngine:
@@ -236,8 +239,9 @@ class GpuWorker(SimpleWorker):
         if execution is None:
             return
         stopped_jobs.add(execution.job_id)
-        replace_broken_connection()
         if pk := making_now.get(execution.job_id):
+            if connection.connection is not None and not connection.is_usable():  # it broke while it was idle
+                connection.close()
             services.cancel(pk)
 
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:

@@ -25,15 +25,15 @@ from tests.v3 import bodies
 MANY = 60  # more than a page of the history holds
 
 API = {
-    "text2img": 17,
-    "img2img": 17,
-    "inpaint": 17,
+    "text2img": 15,
+    "img2img": 15,
+    "inpaint": 15,
     "fetch of a success": 3,
     "fetch of a failure": 2,
     "fetch of one that waits": 8,
     "fetch of nothing": 2,
-    "reproduce": 19,
-    "cancel": 20,
+    "reproduce": 17,
+    "cancel": 18,
     "account": 5,
     "events": 2,
     "price": 2,

@@ -70,7 +70,7 @@ def test_a_hold_sets_credits_aside(alice: Person) -> None:
 
 
 def test_a_hold_of_the_whole_balance_is_fine_and_of_one_credit_more_is_not(alice: Person) -> None:
-    with pytest.raises(ledger.InsufficientCredits) as refusal:
+    with pytest.raises(ledger.InsufficientCredits) as refusal, transaction.atomic():
         ledger.hold(alice.user.pk, 1001, CAUSE)
 
     assert (refusal.value.needed, refusal.value.available) == (1001, 1000)
@@ -81,14 +81,14 @@ def test_a_hold_of_the_whole_balance_is_fine_and_of_one_credit_more_is_not(alice
 
 @pytest.mark.parametrize(("credits", "constraint"), [(0, "entry_moves_the_right_way"), (-5, "held_never_negative")])
 def test_a_hold_of_nothing_is_refused_by_the_database(alice: Person, credits: int, constraint: str) -> None:
-    with pytest.raises(IntegrityError, match=constraint):
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         ledger.hold(alice.user.pk, credits, CAUSE)
 
     assert wallet(alice) == (1000, 0)
 
 
 def test_a_second_hold_for_a_cause_writes_nothing(working: Person) -> None:
-    with pytest.raises(IntegrityError, match="one_entry_per_cause"):
+    with pytest.raises(IntegrityError, match="one_entry_per_cause"), transaction.atomic():
         ledger.hold(working.user.pk, 30, CAUSE)
 
     assert wallet(working) == (970, 30)
@@ -114,7 +114,7 @@ def test_settling_captures_what_was_delivered_and_releases_the_rest(
 
 @pytest.mark.parametrize("captured", [31, -1])
 def test_settling_for_more_than_was_held_writes_nothing(working: Person, captured: int) -> None:
-    with pytest.raises(ValueError, match="30 held credits"):
+    with pytest.raises(ValueError, match="30 held credits"), transaction.atomic():
         ledger.settle(CAUSE, captured)
 
     assert wallet(working) == (970, 30)
@@ -127,7 +127,7 @@ def test_settling_twice_writes_nothing_the_second_time(working: Person, first: i
     ledger.settle(CAUSE, first)
     before = wallet(working), movements(working)
 
-    with pytest.raises(ValueError, match="settled before"):
+    with pytest.raises(ValueError, match="settled before"), transaction.atomic():
         ledger.settle(CAUSE, second)
 
     assert (wallet(working), movements(working)) == before
@@ -136,7 +136,7 @@ def test_settling_twice_writes_nothing_the_second_time(working: Person, first: i
 def test_settling_what_was_never_held_writes_nothing(working: Person) -> None:
     before = wallet(working), movements(working)
 
-    with pytest.raises(ValueError, match="Nothing was held for generation:9"):
+    with pytest.raises(ValueError, match="Nothing was held for generation:9"), transaction.atomic():
         ledger.settle("generation:9", 0)
 
     assert (wallet(working), movements(working)) == before

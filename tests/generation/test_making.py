@@ -398,6 +398,13 @@ def test_a_connection_to_the_database_that_breaks_costs_an_attempt_and_not_the_g
     assert (ended.status, ended.attempt, ended.charged_credits) == (Status.SUCCESS, 2, 1)
 
 
+def test_a_connection_to_the_database_that_broke_while_nothing_was_made_costs_nothing(submit: Submit) -> None:
+    generation = submit()
+    cut_off(connection.connection.info.backend_pid)
+
+    assert worker.claim_next() == generation
+
+
 def test_an_input_that_cannot_be_read_is_tried_again_and_then_given_up(
     submit: Submit, engine: Any, alice: Person, settings: Any
 ) -> None:
