@@ -155,7 +155,7 @@ def settle(cause: str, captured_credits: int) -> None:
         ValueError: nothing was held, it was settled before, or more would be captured than was held; nothing was
             written, and the caller's transaction must be rolled back.
     """
-    wallet = next(iter(Wallet.objects.raw(HOLDER + sql.locking("w"), [cause])), None)
+    wallet = sql.row(Wallet, HOLDER + sql.locking("w"), cause)
     if wallet is None:
         raise ValueError(f"Nothing was held for {cause}.")
     held_credits = dict(sql.rows(SETTLEMENT, cause))

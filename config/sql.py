@@ -5,9 +5,12 @@ written already, where they belong; all others are left to Django.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
+from django.db.models import Model
+
+Row = TypeVar("Row", bound=Model)
 
 
 def rows(statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
@@ -15,6 +18,11 @@ def rows(statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, adapted(arguments))
         return cursor.fetchall()
+
+
+def row(model: type[Row], statement: str, *arguments: Any) -> Row | None:
+    """Return the first row that a statement answers, of all the model's columns; None where it answers none."""
+    return next(iter(model._default_manager.raw(statement, arguments)), None)
 
 
 def write(statement: str, *arguments: Any) -> int:
@@ -31,4 +39,4 @@ def adapted(arguments: Iterable[Any]) -> list[Any]:
 
 def locking(table: str) -> str:
     """Return what ends a query that locks the rows of `table` it finds, as select_for_update(no_key=True) would."""
-    return f"FOR NO KEY UPDATE OF {table}" if connection.features.has_select_for_update else ""
+    return f" FOR NO KEY UPDATE OF {table}" if connection.features.has_select_for_update else ""

@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts import quotas
 from accounts.models import ApiKey, User
 from billing import ledger
+from config import sql
 from generation import estimate, fairness, idempotency, pricing, queue, storage
 from generation.idempotency import Repeatable
 from generation.models import LIVE, Generation, Status
@@ -143,11 +144,9 @@ def claim(pk: int) -> Generation | None:
     now = timezone.now()
     with transaction.atomic():
         lease_until = now + timedelta(seconds=settings.LEASE_SECONDS)
-        won = list(Generation.objects.raw(CLAIM, [lease_until, now, pk]))
-        if not won:
-            return None
-        [generation] = won
-        outbox.record(generation)
+        generation = sql.row(Generation, CLAIM, lease_until, now, pk)
+        if generation:
+            outbox.record(generation)
     return generation
 
 

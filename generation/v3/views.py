@@ -20,6 +20,7 @@ from accounts.addresses import client_address
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, Scope
 from billing import ledger
+from config import sql
 from config.sites import base_url
 from generation import estimate, idempotency, pricing, services, storage, waiting
 from generation.idempotency import AlreadySubmitted, Repeatable
@@ -362,10 +363,10 @@ def read(account_id: int, pk: int) -> Generation:
     Raises:
         NotFound
     """
-    found = list(Generation.objects.raw(ONE, [account_id, pk]))
-    if not found:
+    generation = sql.row(Generation, ONE, account_id, pk)
+    if generation is None:
         raise errors.NotFound
-    return found[0]
+    return generation
 
 
 def number(wanted: Any) -> int:

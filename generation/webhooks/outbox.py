@@ -21,7 +21,7 @@ from generation.webhooks.models import Delivery, Endpoint, Event, SilencedUrl
 GIVE_UP_AFTER = timedelta(days=3)
 LOW_BALANCE_AGAIN = timedelta(hours=1)
 BATCH = 500
-ENDPOINTS = "SELECT * FROM generation_endpoint e WHERE account_id = %s AND is_on ORDER BY url "
+ENDPOINTS = "SELECT * FROM generation_endpoint e WHERE account_id = %s AND is_on ORDER BY url"
 SILENCED = "Not sent: this address answered 410 Gone under this key before."
 
 
