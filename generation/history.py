@@ -8,19 +8,17 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.contrib.postgres.search import SearchQuery, SearchVectorField
 from django.db import connection, transaction
-from django.db.models import Func, Q, QuerySet, TextField
+from django.db.models import BooleanField, Func, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
 
 from accounts.models import ApiKey, User
 from generation.models import Generation
 
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 PAGE_ROWS = 48
-RECENT_ROWS = (500, 4500)  # looked through for words before the index of words is asked
-PLANNING = {"enable_indexscan": "off", "enable_seqscan": "off", "work_mem": "64MB"}  # while the index of words is read
+RECENT_ROWS = 500  # looked through for words before the index of words is asked
 MODELS_SHOWN = 50
 # The next name after each, by steps along an index: there are few names among a great many rows.
 NEXT_MODEL = """
@@ -35,6 +33,31 @@ MODELS = f"""
     )
     SELECT name FROM names WHERE name IS NOT NULL LIMIT %(most)s
 """  # noqa: S608  (no value is put in)
+# Exactly what the index of words holds: the words of a prompt, each behind its account and day, as in "a7d20421wcat".
+# Signs become spaces, or PostgreSQL would take "cat/dog" for a path and "<cat>" for a tag.
+WORDS = """
+    to_tsvector('simple'::regconfig, replace(
+        ' ' || strip(to_tsvector('simple'::regconfig, translate(
+            params ->> 'prompt', '!"#$%%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32))))::text,
+        ' ''',
+        ' a' || account_id::text || 'd' || ((created_at AT TIME ZONE 'UTC')::date - DATE '1970-01-01')::text || 'w'))
+"""
+WORDS_OF_DAY = "replace(%s, 'DAY', ((days.newest AT TIME ZONE 'UTC')::date - DATE '1970-01-01')::text)::tsquery"
+# From one day on which the account asked for anything back to the one before it, until there are enough.
+DAYS = """
+    WITH RECURSIVE days (newest, ids, found) AS (
+        SELECT ({newest_until}), ARRAY[]::bigint[], 0
+        UNION ALL
+        SELECT ({newest_before}), of_day.ids, days.found + cardinality(of_day.ids)
+        FROM days CROSS JOIN LATERAL (SELECT ARRAY({matching}) AS ids) AS of_day
+        WHERE days.newest >= %s AND days.found < %s
+    )
+    SELECT unnest(ids) FROM days
+"""
+NEWEST = """
+    SELECT max(created_at) FROM generation_generation WHERE account_id = %s AND deleted_at IS NULL AND created_at
+"""
+PLANNING = ("enable_seqscan", "jit")  # off while the index of words is asked
 
 
 @dataclass(frozen=True)
@@ -86,8 +109,10 @@ def own(account: User) -> QuerySet[Generation]:
 
 def page(account: User, filters: Filters, after: Cursor | None = None, rows: int = PAGE_ROWS) -> Page:
     """Return the newest generations that pass the filters and are older than `after`."""
-    found = newest_first(filtered(own(account), filters), after).select_related("api_key")
-    generations = with_words(found, account, filters.words, rows + 1) if filters.words else list(found[: rows + 1])
+    found = newest_first(filtered(own(account), filters), after)
+    if filters.words:
+        found = with_words(found, account, filters, after, rows + 1)
+    generations = list(found.select_related("api_key")[: rows + 1])
     last = generations[rows - 1] if len(generations) > rows else None
     return Page(generations[:rows], Cursor(last.created_at, last.pk) if last else None)
 
@@ -116,58 +141,62 @@ def newest_first(generations: QuerySet[Generation], after: Cursor | None) -> Que
     return generations.order_by("-created_at", "-id")
 
 
-def with_words(found: QuerySet[Generation], account: User, text: str, rows: int) -> list[Generation]:
-    """Return the first of `found` in whose prompts every word of `text` begins a word.
+def with_words(
+    found: QuerySet[Generation], account: User, filters: Filters, after: Cursor | None, rows: int
+) -> QuerySet[Generation]:
+    """Return the first of `found`, at least so many, in whose prompts every word of the filter begins a word.
 
-    A common word is found among the newest rows and a rare one by the index of words; neither way alone is quick for
-    both, and the database's planner can't tell them apart.
+    Common words are found among the newest generations; whatever else by the index of words.
     """
-    words = re.findall(r"\w+", text.lower())
+    words = re.findall(r"[^\W_]+", filters.words.lower())
     if not words:
-        return list(found[:rows])
-    beginnings = [re.compile(rf"\b{word}", re.IGNORECASE) for word in words]
-    matches: list[int] = []
-    seen = 0
-    for some in RECENT_ROWS:
-        prompts = list(found.values_list("pk", KeyTextTransform("prompt", "params"))[seen : seen + some])
-        matches += [pk for pk, prompt in prompts if all(word.search(prompt) for word in beginnings)]
-        seen += some
-        if len(matches) >= rows or len(prompts) < some:
-            return list(found.filter(pk__in=matches[:rows]))
-    if connection.vendor == "postgresql":
-        return by_index(found, account, words, rows)
-    for word in words:  # SQLite: as good as a site on one machine needs
-        found = found.filter(params__prompt__icontains=word)
-    return list(found[:rows])
+        return found
+    beginnings = [rf"(?<![^\W_]){word}" for word in words]
+    if connection.vendor != "postgresql":  # SQLite looks at one after another: as good as a site on one machine needs
+        return found.filter(*(Q(params__prompt__iregex=beginning) for beginning in beginnings))
+    newest = list(found.values_list("pk", KeyTextTransform("prompt", "params"))[:RECENT_ROWS])
+    matches = [pk for pk, prompt in newest if all(re.search(word, prompt, re.IGNORECASE) for word in beginnings)]
+    if len(matches) < rows and len(newest) == RECENT_ROWS:
+        matches = by_index(account, words, filters, after, rows)
+    return found.filter(pk__in=matches)
 
 
-class Words(Func):
-    """The words of a prompt, and one for its account: so that a search looks at no other account's.
+def by_index(account: User, words: list[str], filters: Filters, after: Cursor | None, rows: int) -> list[int]:
+    """Return the ids of the newest generations with all words, which the index of words has day by day.
 
-    Signs are spaces, or PostgreSQL would take "cat/dog" for a path and "<cat>" for a tag.
+    A search looks at no other account's words there, and at no day older than it needs, however many there are.
     """
-
-    template = (
-        "to_tsvector('simple'::regconfig, translate('account' || %(expressions)s,"
-        """ '!"#$%%%%&''()*+,-./:;<=>?@[\\]^`{|}~', repeat(' ', 31)))"""
+    first, last = span(filters, after)
+    wanted = " & ".join(f"'a{account.pk}dDAYw{word}':*" for word in words)
+    has_words = Func(
+        RawSQL(WORDS, []),  # noqa: S611  (no value is put in)
+        RawSQL(WORDS_OF_DAY, [wanted]),  # noqa: S611
+        template="%(expressions)s",
+        arg_joiner=" @@ ",
+        output_field=BooleanField(),
     )
-    arg_joiner = " || ' ' || "
-    output_field = SearchVectorField()
-
-
-WORDS = Words(Cast("account_id", TextField()), KeyTextTransform("prompt", "params"))  # exactly what the index holds
-
-
-def by_index(found: QuerySet[Generation], account: User, words: list[str], rows: int) -> list[Generation]:
-    query = " & ".join([f"account{account.pk}", *(f"{word}:*" for word in words)])
-    matching = found.alias(words=WORDS).filter(words=SearchQuery(query, config="simple", search_type="raw"))
+    # The words tell the account: naming it too would lead the planner to other indexes.
+    of_day = newest_first(filtered(Generation.objects.filter(has_words, deleted_at=None), filters), after)
+    matching, arguments = of_day.values("pk")[:rows].query.sql_with_params()
+    days = DAYS.format(
+        newest_until=f"{NEWEST} <= %s",
+        newest_before=f"{NEWEST} < date_trunc('day', days.newest, 'UTC')",
+        matching=matching,
+    )
     with transaction.atomic(), connection.cursor() as cursor:
-        # The planner has no idea how common words are together, and would rather walk the whole history.
-        # And where the rows of a word don't fit, it keeps their pages only and reads every prompt on them again.
-        cursor.execute("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in PLANNING.items()))
-        generations: list[Generation] = [*matching[:rows]]
+        # The planner has no idea how common words are together, and would rather read everything.
+        cursor.execute("; ".join(f"SET LOCAL {name} = off" for name in PLANNING))
+        cursor.execute(days, [account.pk, last, account.pk, *arguments, first, rows])
+        found = [pk for (pk,) in cursor.fetchall()]
         cursor.execute("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in PLANNING))
-    return generations
+    return found
+
+
+def span(filters: Filters, after: Cursor | None) -> tuple[datetime, datetime]:
+    """Return the instants between which the filters and the page's place let generations be."""
+    first = datetime.combine(filters.since or date.min, time.min, UTC)
+    last = datetime.combine(filters.until or date.max, time.max, UTC)
+    return first, min(last, after.created_at) if after else last
 
 
 def models(account: User) -> list[str]:
