@@ -83,9 +83,10 @@ def foreseen(stepped: Any, scheduler: SchedulerMixin) -> torch.Tensor | None:
 
 
 def evened(rows: int) -> int:
-    """Return the least number of rows, not below this one, of which there are few: 1, 2, 3, 4, 6, 8, 12, 16, 24, …"""
+    """Return the least number of rows, not below this one, of which there are few: 1, 2, 3, 4, 6, 8, 12, 16, 20, …"""
     power = 1 << (rows - 1).bit_length()
-    return power * 3 // 4 if power >= 4 and rows <= power * 3 // 4 else power
+    step = max(1, power // (8 if power > 16 else 4))
+    return -(-rows // step) * step
 
 
 class Denoiser:
