@@ -1,9 +1,14 @@
 """The history: filters, pages, words, and what is done with many generations at once."""
 
 import io
+import os
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,6 +272,36 @@ def test_words_begin_words_of_the_prompt(
     found = history.page(alice.user, Filters(words=words))
 
     assert [places[generation.pk] for generation in found.generations] == expected
+
+
+def test_sqlite_finds_the_same_words(tmp_path: Path, migrated_sqlite: Path) -> None:
+    code = f"""
+import django; django.setup()
+from datetime import datetime, timedelta, UTC
+from accounts.models import User
+from generation import history
+from generation.models import Generation
+from generation.params import Params
+user = User.objects.create_user("alice@example.org")
+for k, prompt in enumerate({PROMPTS!r}):
+    Generation.objects.create(
+        account=user, params=Params("text2img", prompt, 1).as_json(), inputs_ready=True, held_credits=1,
+        created_at=datetime.now(UTC) - timedelta(minutes=k),
+    )
+first = Generation.objects.earliest("pk").pk
+for words, expected in {SEARCHES!r}:
+    found = [generation.pk - first for generation in history.page(user, history.Filters(words=words)).generations]
+    assert found == expected, (words, found)
+"""
+    shutil.copy(migrated_sqlite, tmp_path)
+    environment = os.environ | {
+        "DATABASE_URL": "",
+        "VAR_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
