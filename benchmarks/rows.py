@@ -120,15 +120,20 @@ def summed_up(took: list[float], shown: int) -> tuple[float, float, int]:
 
 
 def table(of_size: dict[int, dict[str, tuple[float, float, int]]]) -> Table:
-    """Return medians by size, and how many times those of the first size the last ones are."""
+    """Return what was shown and the medians by size, and how many times those of the first size the last ones are."""
     sizes = [*of_size]
-    columns = ["asked", "shown", *(f"{size:,} rows: median, ms" for size in sizes), "slowest, ms"]
+    columns = [
+        "asked",
+        *(f"{size:,} rows: {what}" for size in sizes for what in ("shown", "median, ms")),
+        "slowest, ms",
+    ]
     if len(sizes) > 1:
         columns.append(f"{sizes[-1]:,} / {sizes[0]:,}")
-    rows = []
-    for name, (last, slowest, shown) in of_size[sizes[-1]].items():
-        medians = [of_size[size][name][0] for size in sizes]
-        rows.append([name, shown, *medians, slowest, *([last / medians[0]] if len(sizes) > 1 else [])])
+    rows: list[list[Any]] = []
+    for name, (last, slowest, _) in of_size[sizes[-1]].items():
+        first = of_size[sizes[0]][name][0]
+        seen = [value for size in sizes for value in (of_size[size][name][2], of_size[size][name][0])]
+        rows.append([name, *seen, slowest, *([last / first] if len(sizes) > 1 else [])])
     return Table("History and fetch by the number of generations", columns, rows)
 
 
