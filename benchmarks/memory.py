@@ -3,8 +3,8 @@
 All make the same small mixed images, each in a process of its own: the worker of a running site for several callers at
 once, as it does; one without a safety checker, which plain diffusers have none of; one that makes one image at a time
 besides; the pipeline (pipeline.py); and the pipeline making as many at once as the worker does, which it can only of
-images that are alike: each batch is of the size, strength and steps of its first. At each mark nothing runs: RSS is all of a process's memory
-in RAM, USS the part of it that it shares with no other.
+images that are alike: each batch is of the size, strength and steps of its first. At each mark nothing runs: RSS is all
+of a process's memory in RAM, USS the part of it that it shares with no other.
 """
 
 import argparse
@@ -32,8 +32,8 @@ MARKS = 5
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 WORKERS = {  # and their environment
     "gpu worker": {},
-    "without a safety checker": {"SAFETY_CHECKER": "none"},
-    "one at a time, without": {"BATCH_IMAGES": "1", "SAFETY_CHECKER": "none"},
+    "unchecked": {"SAFETY_CHECKER": "none"},
+    "unchecked, one by one": {"BATCH_IMAGES": "1", "SAFETY_CHECKER": "none"},
 }
 DIFFUSERS, TOGETHER = "diffusers", "diffusers in batches"
 FIRST = 200  # images, from where on the growth counts

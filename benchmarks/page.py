@@ -28,7 +28,7 @@ BARS = {  # benchmark → the column that is drawn, by a part of its name; of se
     "workers": "images a second",
 }
 LINES = {"memory": "MiB of RSS"}  # benchmark → the columns that are drawn over the first one
-COLORS = ("#2f6fb3", "#d1792b", "#5a9a4b", "#8a5fb0")
+COLORS = ("#2f6fb3", "#d1792b", "#5a9a4b", "#8a5fb0", "#b0404d")
 WIDTH, LABELS, ROW, MARGIN = 760, 300, 26, 14  # of a drawing, in pixels
 PLOT_WIDTH, PLOT_HEIGHT = 600, 200
 
