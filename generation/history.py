@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Func, Q, QuerySet
+from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform
 
@@ -33,16 +33,17 @@ MODELS = f"""
     )
     SELECT name FROM names WHERE name IS NOT NULL LIMIT %(most)s
 """  # noqa: S608  (no value is put in)
+DAY = "(({instant} AT TIME ZONE 'UTC')::date - DATE '1970-01-01')::text"  # in UTC, since 1970
 # Exactly what the index of words holds: the words of a prompt, each behind its account and day, as in "a7d20421wcat".
 # Signs become spaces, or PostgreSQL would take "cat/dog" for a path and "<cat>" for a tag.
-WORDS = """
+WORDS = f"""
     to_tsvector('simple'::regconfig, replace(
         ' ' || strip(to_tsvector('simple'::regconfig, translate(
-            params ->> 'prompt', '!"#$%%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32))))::text,
+            params ->> 'prompt', '!"#$%%&''()*+,-./:;<=>?@[\\]^_`{{|}}~', repeat(' ', 32))))::text,
         ' ''',
-        ' a' || account_id::text || 'd' || ((created_at AT TIME ZONE 'UTC')::date - DATE '1970-01-01')::text || 'w'))
+        ' a' || account_id::text || 'd' || {DAY.format(instant="created_at")} || 'w'))
 """
-WORDS_OF_DAY = "replace(%s, 'DAY', ((days.newest AT TIME ZONE 'UTC')::date - DATE '1970-01-01')::text)::tsquery"
+WORDS_OF_DAY = f"replace(%s, 'DAY', {DAY.format(instant='days.newest')})::tsquery"
 # From one day on which the account asked for anything back to the one before it, until there are enough.
 DAYS = """
     WITH RECURSIVE days (newest, ids, found) AS (
@@ -168,13 +169,7 @@ def by_index(account: User, words: list[str], filters: Filters, after: Cursor | 
     """
     first, last = span(filters, after)
     wanted = " & ".join(f"'a{account.pk}dDAYw{word}':*" for word in words)
-    has_words = Func(
-        RawSQL(WORDS, []),  # noqa: S611  (no value is put in)
-        RawSQL(WORDS_OF_DAY, [wanted]),  # noqa: S611
-        template="%(expressions)s",
-        arg_joiner=" @@ ",
-        output_field=BooleanField(),
-    )
+    has_words = RawSQL(f"{WORDS} @@ {WORDS_OF_DAY}", [wanted], BooleanField())  # noqa: S611  (no value is put in)
     # The words tell the account: naming it too would lead the planner to other indexes.
     of_day = newest_first(filtered(Generation.objects.filter(has_words, deleted_at=None), filters), after)
     matching, arguments = of_day.values("pk")[:rows].query.sql_with_params()
