@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -169,6 +170,21 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = os.environ | {"DATABASE_URL": "", "VAR_DIR": str(folder)}
     subprocess.run([sys.executable, REPOSITORY / "manage.py", "migrate", "-v0"], env=environment, check=True)
     return folder / "atelier.sqlite3"
+
+
+@pytest.fixture
+def on_sqlite(migrated_sqlite: Path, tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that runs code in a process whose database is an empty SQLite, and returns what it printed."""
+
+    def run(code: str) -> str:
+        shutil.copy(migrated_sqlite, tmp_path)
+        settings = {"DATABASE_URL": "", "VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"}
+        program = [sys.executable, "-c", f"import django; django.setup()\n{code}"]
+        ended = subprocess.run(program, env=os.environ | settings, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -179,14 +178,8 @@ def test_nothing_comes_next_when_nothing_waits(submit: Submit, clock: Clock) -> 
     assert fairness.used_seconds(1.0) == {}
 
 
-def test_sqlite_keeps_and_sums_times_as_well(tmp_path: Path, migrated_sqlite: Path) -> None:
-    import os
-    import shutil
-    import subprocess
-    import sys
-
-    code = """
-import django; django.setup()
+def test_sqlite_keeps_and_sums_times_as_well(on_sqlite: Callable[[str], str]) -> None:
+    printed = on_sqlite("""
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
@@ -203,13 +196,6 @@ print(claim.__class__.objects.filter(lease_until=claim.lease_until, lease_until_
 claim.__class__.objects.update(started_at=timezone.now() - timedelta(seconds=5))
 services.succeed(claim, [False], 5, 5, "tiny", "", "")
 print(round(fairness.used_seconds(1.0)[user.pk]), services.claim_next().pk - claim.pk)
-"""
-    shutil.copy(migrated_sqlite, tmp_path)
-    environment = os.environ | {
-        "DATABASE_URL": "",
-        "VAR_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-    }
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+""")
 
-    assert (run.stdout, run.returncode) == ("1\n5 1\n", 0), run.stderr
+    assert printed == "1\n5 1\n"
